@@ -1,0 +1,13 @@
+#pragma once
+
+#include <pybind11/eigen.h>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+namespace blocklmm::python {
+
+void bind_statistics(pybind11::module_& module);
+void bind_objective(pybind11::module_& module);
+
+}  // namespace blocklmm::python

@@ -1,0 +1,329 @@
+#include "block_objective.hpp"
+
+#include <cmath>
+
+#include "errors.hpp"
+#include "second_moments.hpp"
+
+namespace blocklmm {
+namespace {
+
+constexpr Index kTaskBatches = 512;
+constexpr double kLog2Pi = 1.837877066409345483560659472811;
+
+struct Sizes {
+  Index q, m;
+  Index triangle() const { return q * (q + 1) / 2; }
+};
+
+// K, F and the inverse diagonal of L for a batch, and room for what is made of them.
+struct Workspace {
+  explicit Workspace(Sizes s)
+      : L(static_cast<std::size_t>(s.q * s.q)),
+        inverse(static_cast<std::size_t>(s.q)),
+        RL(L),
+        F(L),
+        G(static_cast<std::size_t>(s.q * s.m)),
+        J(G),
+        A(static_cast<std::size_t>(s.triangle())),
+        W(A),
+        row(static_cast<std::size_t>(s.m)) {}
+  LaneVector L, inverse, RL, F, G, J, A, W, row;
+};
+
+// L_i (by rows, its diagonal inverted apart), log|K_i| and G_i (by columns) of one batch.
+template <Index Q>
+BLOCKLMM_INLINE Lanes factor_batch(const Lanes* batch, const double* lambda, Sizes sizes,
+                                   Workspace& work) {
+  const Index q = Q ? Q : sizes.q, m = sizes.m;
+  const Lanes* R = batch;                      // R(i, j) at j (j + 1) / 2 + i, i <= j
+  const Lanes* Y = batch + q * (q + 1) / 2;    // Y(i, j) at j q + i
+  Lanes *L = work.L.data(), *RL = work.RL.data(), *inverse = work.inverse.data();
+  Lanes* G = work.G.data();
+  for (Index i = 0; i < q; ++i)
+    for (Index j = 0; j < q; ++j) {
+      Lanes sum{};
+      for (Index k = i > j ? i : j; k < q; ++k) sum += R[k * (k + 1) / 2 + i] * lambda[k + j * q];
+      RL[i * q + j] = sum;
+    }
+  Lanes determinant = broadcast(1);
+  Lanes logdet{};
+  for (Index i = 0; i < q; ++i) {
+    for (Index j = 0; j <= i; ++j) {
+      Lanes sum = i == j ? broadcast(1) : Lanes{};
+      for (Index k = 0; k < q; ++k) sum += RL[i * q + k] * RL[j * q + k];
+      for (Index k = 0; k < j; ++k) sum -= L[i * q + k] * L[j * q + k];
+      if (i == j) {
+        if (Q == 0 || Q > 4)
+          logdet += lane_log(sum);
+        else
+          determinant *= sum;
+        L[i * q + i] = lane_sqrt(sum);
+        inverse[i] = 1.0 / L[i * q + i];
+      } else {
+        L[i * q + j] = sum * inverse[j];
+      }
+    }
+  }
+  for (Index j = 0; j < m; ++j)
+    for (Index i = 0; i < q; ++i) {
+      Lanes sum = Y[j * q + i];
+      for (Index k = 0; k < i; ++k) sum -= L[i * q + k] * G[j * q + k];
+      G[j * q + i] = sum * inverse[i];
+    }
+  return Q == 0 || Q > 4 ? logdet : lane_log(determinant);
+}
+
+struct ValuePart {
+  explicit ValuePart(Sizes s) : S(s.m) {}
+  Lanes logdet{};
+  SecondMoments S;
+};
+
+template <Index Q>
+BLOCKLMM_CLONES void add_values(const PackedGroups& groups, Index begin, Index end,
+                                const double* lambda, Sizes sizes, Workspace& work,
+                                ValuePart& part) {
+  const Index q = Q ? Q : sizes.q, m = sizes.m;
+  const Index at_multiplicity = q * (q + 1) / 2 + q * m;
+  for (Index b = begin; b < end; ++b) {
+    const Lanes* batch = groups.batch(b);
+    part.logdet += batch[at_multiplicity] * factor_batch<Q>(batch, lambda, sizes, work);
+    for (Index i = 0; i < q; ++i) {
+      for (Index j = 0; j < m; ++j) work.row[static_cast<std::size_t>(j)] = work.G.data()[j * q + i];
+      part.S.add(work.row.data());
+    }
+  }
+}
+
+struct DerivativePart {
+  explicit DerivativePart(Sizes s)
+      : gamma(static_cast<std::size_t>(s.triangle()), Lanes{}),
+        curvature(static_cast<std::size_t>(s.triangle() * (s.triangle() + 1) / 2), Lanes{}),
+        moments(s.q * s.m) {}
+  LaneVector gamma;      // sum (A~ - W), lower triangle by rows
+  LaneVector curvature;  // sum (A~ x W + W x A~ - A~ x A~), packed pairs of packed entries
+  SecondMoments moments;
+};
+
+// N: upper triangular, by columns. is_reml: W takes all of J, or its last column alone.
+template <Index Q>
+BLOCKLMM_CLONES void add_derivatives(const PackedGroups& groups, Index begin, Index end,
+                                     const double* lambda, const double* N, bool is_reml,
+                                     Sizes sizes, Workspace& work, DerivativePart& part) {
+  const Index q = Q ? Q : sizes.q, m = sizes.m, h = q * (q + 1) / 2;
+  Lanes *L = work.L.data(), *F = work.F.data(), *G = work.G.data(), *J = work.J.data();
+  Lanes *A = work.A.data(), *W = work.W.data(), *inverse = work.inverse.data();
+  for (Index b = begin; b < end; ++b) {
+    const Lanes* batch = groups.batch(b);
+    const Lanes multiplicity = batch[h + q * m];
+    factor_batch<Q>(batch, lambda, sizes, work);
+    for (Index j = 0; j < q; ++j)  // F = L^-1 R, by columns
+      for (Index i = 0; i < q; ++i) {
+        Lanes sum = i <= j ? batch[j * (j + 1) / 2 + i] : Lanes{};
+        for (Index k = 0; k < i; ++k) sum -= L[i * q + k] * F[j * q + k];
+        F[j * q + i] = sum * inverse[i];
+      }
+    for (Index j = m - 1; j >= 0; --j) {  // G <- G N in place, then J = F'G
+      for (Index i = 0; i < q; ++i) {
+        Lanes sum{};
+        for (Index k = 0; k <= j; ++k) sum += G[k * q + i] * N[k + j * m];
+        G[j * q + i] = sum;
+      }
+      for (Index i = 0; i < q; ++i) {
+        Lanes sum{};
+        for (Index k = 0; k < q; ++k) sum += F[i * q + k] * G[j * q + k];
+        J[j * q + i] = sum;
+      }
+    }
+    for (Index i = 0, at = 0; i < q; ++i)
+      for (Index j = 0; j <= i; ++j, ++at) {
+        Lanes a{}, w{};
+        for (Index k = 0; k < q; ++k) a += F[i * q + k] * F[j * q + k];
+        for (Index k = is_reml ? 0 : m - 1; k < m; ++k) w += J[k * q + i] * J[k * q + j];
+        A[at] = a;
+        W[at] = w;
+        part.gamma.data()[at] += multiplicity * a - w;
+      }
+    Lanes* curvature = part.curvature.data();
+    for (Index k = 0; k < h; ++k)
+      for (Index l = 0; l <= k; ++l)
+        *curvature++ += A[k] * (W[l] - multiplicity * A[l]) + W[k] * A[l];
+    part.moments.add(J);
+  }
+}
+
+using AddValues = void (*)(const PackedGroups&, Index, Index, const double*, Sizes, Workspace&,
+                           ValuePart&);
+using AddDerivatives = void (*)(const PackedGroups&, Index, Index, const double*, const double*,
+                                bool, Sizes, Workspace&, DerivativePart&);
+struct Kernels {
+  AddValues values;
+  AddDerivatives derivatives;
+};
+Kernels pick_kernels(Index q) {
+  switch (q) {
+    case 1: return {add_values<1>, add_derivatives<1>};
+    case 2: return {add_values<2>, add_derivatives<2>};
+    case 3: return {add_values<3>, add_derivatives<3>};
+    case 4: return {add_values<4>, add_derivatives<4>};
+    case 5: return {add_values<5>, add_derivatives<5>};
+    case 6: return {add_values<6>, add_derivatives<6>};
+    default: return {add_values<0>, add_derivatives<0>};
+  }
+}
+
+// S = R'R by columns; a pivot that is rounding of what it was taken from ends it.
+Matrix upper_factor(const Matrix& S) {
+  const Index m = S.rows();
+  Matrix R = Matrix::Zero(m, m);
+  for (Index j = 0; j < m; ++j) {
+    for (Index i = 0; i < j; ++i)
+      R(i, j) = (S(i, j) - R.col(i).head(i).dot(R.col(j).head(i))) / R(i, i);
+    const double pivot = S(j, j) - R.col(j).head(j).squaredNorm();
+    if (!(pivot > 0) || !std::isfinite(pivot)) throw NotPositiveDefinite(j);
+    R(j, j) = std::sqrt(pivot);
+  }
+  return R;
+}
+
+// u'M v' contracted with the packed pairs: sum of A_ij B_kl over the groups, symmetrised.
+class PairTensor {
+ public:
+  PairTensor(const Vector& packed, Index q) : packed_(packed), q_(q) {}
+  double operator()(Index i, Index j, Index k, Index l) const {
+    const Index a = entry(i, j), b = entry(k, l);
+    return a >= b ? packed_[a * (a + 1) / 2 + b] : packed_[b * (b + 1) / 2 + a];
+  }
+
+ private:
+  static Index entry(Index i, Index j) { return i >= j ? i * (i + 1) / 2 + j : j * (j + 1) / 2 + i; }
+  const Vector& packed_;
+  Index q_;
+};
+
+}  // namespace
+
+BlockObjective::BlockObjective(const Statistics& statistics, std::vector<Index> x_columns,
+                               std::vector<Entry> free_entries)
+    : units_(statistics, std::move(x_columns)),
+      groups_(statistics, units_),
+      free_(std::move(free_entries)) {
+  for (const auto& [row, column] : free_)
+    require(0 <= column && column <= row && row < units_.q, "a free entry of lambda");
+}
+
+BlockEvaluation BlockObjective::evaluate(const Matrix& lambda, bool reml, bool derivatives,
+                                         int n_threads) const {
+  const Index p = units_.p, q = units_.q, m = p + 1;
+  require(lambda.rows() == q && lambda.cols() == q, "lambda is q x q");
+  const Sizes sizes{q, m};
+  const Kernels kernels = pick_kernels(q);
+  const Index n_batches = groups_.n_batches();
+  const Index n_tasks = (n_batches + kTaskBatches - 1) / kTaskBatches;
+  const auto end_of = [&](Index task) { return std::min(n_batches, (task + 1) * kTaskBatches); };
+
+  std::vector<Matrix> S_of(static_cast<std::size_t>(n_tasks));
+  std::vector<double> logdet_of(static_cast<std::size_t>(n_tasks));
+  for_each_task(n_tasks, n_threads, [&](Index task) {
+    Workspace work(sizes);
+    ValuePart part(sizes);
+    kernels.values(groups_, task * kTaskBatches, end_of(task), lambda.data(), sizes, work, part);
+    S_of[static_cast<std::size_t>(task)] = part.S.total();
+    logdet_of[static_cast<std::size_t>(task)] = lane_sum(part.logdet);
+  });
+  Matrix S = Matrix::Zero(m, m);
+  double logdet = 0;
+  {
+    PairwiseSum<Matrix> sum;
+    PairwiseSum<double> sum_logdet;
+    for (Index task = 0; task < n_tasks; ++task) {
+      sum.add(std::move(S_of[static_cast<std::size_t>(task)]));
+      sum_logdet.add(logdet_of[static_cast<std::size_t>(task)]);
+    }
+    S = groups_.within + sum.total(Matrix::Zero(m, m));
+    logdet = sum_logdet.total(0.0);
+  }
+
+  const Matrix R = upper_factor(S);
+  const double nu = static_cast<double>(reml ? units_.n - p : units_.n), r = R(p, p);
+  require(nu > 0, "more rows than coefficients");
+  BlockEvaluation result;
+  result.value = logdet + nu * (1 + kLog2Pi + 2 * std::log(r) - std::log(nu));
+  if (reml) result.value += 2 * R.diagonal().head(p).array().log().sum();
+  result.inverse_factor =
+      R.triangularView<Eigen::Upper>().solve(Matrix::Identity(m, m));
+  if (!derivatives) return result;
+
+  Matrix N = result.inverse_factor;
+  N.col(p) *= std::sqrt(nu);
+  const Index h = sizes.triangle(), n_pairs = h * (h + 1) / 2;
+  std::vector<Vector> packed_of(static_cast<std::size_t>(n_tasks));
+  std::vector<Matrix> moments_of(static_cast<std::size_t>(n_tasks));
+  for_each_task(n_tasks, n_threads, [&](Index task) {
+    Workspace work(sizes);
+    DerivativePart part(sizes);
+    kernels.derivatives(groups_, task * kTaskBatches, end_of(task), lambda.data(), N.data(), reml,
+                        sizes, work, part);
+    Vector packed(h + n_pairs);
+    for (Index k = 0; k < h; ++k) packed[k] = lane_sum(part.gamma.data()[k]);
+    for (Index k = 0; k < n_pairs; ++k) packed[h + k] = lane_sum(part.curvature.data()[k]);
+    packed_of[static_cast<std::size_t>(task)] = std::move(packed);
+    moments_of[static_cast<std::size_t>(task)] = part.moments.total();
+  });
+  PairwiseSum<Vector> sum_packed;
+  PairwiseSum<Matrix> sum_moments;
+  for (Index task = 0; task < n_tasks; ++task) {
+    sum_packed.add(std::move(packed_of[static_cast<std::size_t>(task)]));
+    sum_moments.add(std::move(moments_of[static_cast<std::size_t>(task)]));
+  }
+  const Vector packed = sum_packed.total(Vector::Zero(h + n_pairs));
+  const Matrix moments = sum_moments.total(Matrix::Zero(q * m, q * m));
+
+  Matrix& gamma = result.gamma;
+  gamma.resize(q, q);
+  for (Index i = 0, at = 0; i < q; ++i)
+    for (Index j = 0; j <= i; ++j, ++at) gamma(i, j) = gamma(j, i) = packed[at];
+
+  // S^_k = -sum J'(e_a l' + l e_a')J with l column b of lambda; vec(J) has J(i, alpha) at alpha q + i
+  const auto n_free = static_cast<Index>(free_.size());
+  std::vector<Matrix> S_hat;
+  for (const auto& [a, b] : free_) {
+    Matrix half = Matrix::Zero(m, m);
+    for (Index j = b; j < q; ++j)
+      for (Index beta = 0; beta < m; ++beta)
+        for (Index alpha = 0; alpha < m; ++alpha)
+          half(alpha, beta) -= lambda(j, b) * moments(alpha * q + a, beta * q + j);
+    S_hat.push_back(half + half.transpose());
+  }
+
+  // tr(M1 x y' M2 u v') = (v'M1 x)(y'M2 u), summed over the two halves of T_k and T_l
+  const Vector pairs = packed.tail(n_pairs);
+  const PairTensor tensor(pairs, q);
+  result.gradient.resize(n_free);
+  result.hessian.resize(n_free, n_free);
+  const Matrix gamma_lambda = gamma * lambda;
+  for (Index k = 0; k < n_free; ++k) {
+    const auto [a, b] = free_[static_cast<std::size_t>(k)];
+    result.gradient[k] = 2 * gamma_lambda(a, b);
+    for (Index l = 0; l <= k; ++l) {
+      const auto [c, d] = free_[static_cast<std::size_t>(l)];
+      double value = b == d ? 2 * gamma(a, c) : 0.0;
+      for (Index i = b; i < q; ++i)
+        for (Index j = d; j < q; ++j) {
+          const double weight = lambda(i, b) * lambda(j, d);
+          if (weight != 0)
+            value += weight * (tensor(j, a, i, c) + tensor(c, a, i, j) + tensor(j, i, a, c) +
+                               tensor(c, i, a, j));
+        }
+      const Matrix &S_k = S_hat[static_cast<std::size_t>(k)],
+                   &S_l = S_hat[static_cast<std::size_t>(l)];
+      if (reml) value -= S_k.topLeftCorner(p, p).cwiseProduct(S_l.topLeftCorner(p, p)).sum();
+      value -= 2 * S_k.col(p).head(p).dot(S_l.col(p).head(p)) + S_k(p, p) * S_l(p, p) / nu;
+      result.hessian(k, l) = result.hessian(l, k) = value;
+    }
+  }
+  return result;
+}
+
+}  // namespace blocklmm

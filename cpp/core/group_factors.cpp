@@ -1,0 +1,72 @@
+#include "group_factors.hpp"
+
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "errors.hpp"
+
+namespace blocklmm {
+namespace {
+
+double unit_of(double sum_of_squares, Index n) {
+  const double rms = std::sqrt(sum_of_squares / static_cast<double>(std::max<Index>(n, 1)));
+  return std::isnormal(rms) ? rms : 1.0;
+}
+
+}  // namespace
+
+Standardization::Standardization(const Statistics& statistics, std::vector<Index> x_columns)
+    : n(statistics.n_rows_used()),
+      p(static_cast<Index>(x_columns.size())),
+      q(statistics.n_random()),
+      m_columns(std::move(x_columns)) {
+  for (const Index j : m_columns)
+    require(j >= 0 && j < statistics.n_columns() - 1, "a column of X");
+  m_columns.push_back(statistics.n_columns() - 1);
+  const Matrix cross = statistics.cross_products();
+  C = cross(m_columns, m_columns);
+  m_scale.resize(p + 1);
+  for (Index j = 0; j <= p; ++j) m_scale[j] = unit_of(C(j, j), n);
+  C = (m_scale.cwiseInverse().asDiagonal() * C * m_scale.cwiseInverse().asDiagonal()).eval();
+  z_scale.resize(q);
+  for (Index j = 0; j < q; ++j) z_scale[j] = unit_of(cross(j, j), n);
+}
+
+GroupFactors::GroupFactors(const Statistics& statistics, const Standardization& units)
+    : R(Matrix::Zero(units.q, units.q)),
+      Y(Matrix::Zero(units.q, units.p + 1)),
+      statistics_(statistics),
+      units_(units) {
+  for (Index j = 0; j < units.q; ++j)
+    for (Index i = 0; i < units.q; ++i) a_.push_back(statistics.position(i, j));
+  for (const Index column : units.m_columns)
+    for (Index i = 0; i < units.q; ++i) d_.push_back(statistics.position(i, column));
+}
+
+void GroupFactors::compute(Index group) {
+  const double* record = statistics_.record(group);
+  const Index q = units_.q, m = units_.p + 1;
+  const double rounding = 8 * std::numeric_limits<double>::epsilon();
+  for (Index j = 0; j < q; ++j) {
+    for (Index i = 0; i <= j; ++i) {
+      double sum = record[a_[static_cast<std::size_t>(i + j * q)]] /
+                   (units_.z_scale[i] * units_.z_scale[j]);
+      const double total = sum;
+      for (Index k = 0; k < i; ++k) sum -= R(k, i) * R(k, j);
+      if (i < j)
+        R(i, j) = R(i, i) > 0 ? sum / R(i, i) : 0.0;
+      else
+        R(j, j) = sum > rounding * total ? std::sqrt(sum) : 0.0;
+    }
+  }
+  for (Index j = 0; j < m; ++j)
+    for (Index i = 0; i < q; ++i) {
+      double sum = record[d_[static_cast<std::size_t>(i + j * q)]] /
+                   (units_.z_scale[i] * units_.m_scale[j]);
+      for (Index k = 0; k < i; ++k) sum -= R(k, i) * Y(k, j);
+      Y(i, j) = R(i, i) > 0 ? sum / R(i, i) : 0.0;
+    }
+}
+
+}  // namespace blocklmm

@@ -1,0 +1,160 @@
+#include "patterns.hpp"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <unordered_map>
+
+namespace blocklmm {
+namespace {
+
+// The pattern of each group, numbered by first appearance; empty where hardly any are equal.
+class PatternFinder {
+ public:
+  PatternFinder(const Statistics& statistics) : statistics_(statistics) {
+    const Index q = statistics.n_random(), n_groups = statistics.n_groups();
+    for (Index j = 0; j < q; ++j)
+      for (Index i = 0; i <= j; ++i) positions_.push_back(statistics.position(i, j));
+    for (Index i = 0; i < n_groups; ++i) {
+      if (i == kSample && 2 * n_patterns() > kSample) {
+        pattern_of_.clear();
+        return;
+      }
+      pattern_of_.push_back(find(i));
+    }
+  }
+
+  Index n_patterns() const { return static_cast<Index>(representatives_.size()); }
+  const std::vector<Index>& pattern_of() const { return pattern_of_; }
+
+ private:
+  static constexpr Index kSample = 2048;
+
+  Index find(Index group) {
+    const double* record = statistics_.record(group);
+    std::uint64_t hash = 0;
+    for (const Index k : positions_) {
+      std::uint64_t bits;
+      std::memcpy(&bits, record + k, sizeof bits);
+      hash = (hash ^ bits) * 0x9e3779b97f4a7c15u;
+      hash ^= hash >> 29;
+    }
+    const auto [begin, end] = by_hash_.equal_range(hash);
+    for (auto it = begin; it != end; ++it) {
+      const double* other =
+          statistics_.record(representatives_[static_cast<std::size_t>(it->second)]);
+      bool equal = true;
+      for (const Index k : positions_) equal &= record[k] == other[k];
+      if (equal) return it->second;
+    }
+    by_hash_.emplace(hash, n_patterns());
+    representatives_.push_back(group);
+    return n_patterns() - 1;
+  }
+
+  const Statistics& statistics_;
+  std::vector<Index> positions_, pattern_of_, representatives_;
+  std::unordered_multimap<std::uint64_t, Index> by_hash_;
+};
+
+// K = LL' for a positive semidefinite K; columns of L that rounding alone would fill are left out.
+Matrix semidefinite_factor(const Matrix& K) {
+  const Index n = K.rows();
+  Matrix L = Matrix::Zero(n, n);
+  Index rank = 0;
+  for (Index j = 0; j < n; ++j) {
+    const Vector column =
+        K.col(j) - L.leftCols(rank) * L.row(j).head(rank).transpose();
+    if (!(column[j] > 4 * std::numeric_limits<double>::epsilon() * K(j, j))) continue;
+    L.col(rank).tail(n - j) = column.tail(n - j) / std::sqrt(column[j]);
+    ++rank;
+  }
+  return L.leftCols(rank);
+}
+
+}  // namespace
+
+PackedGroups::PackedGroups(const Statistics& statistics, const Standardization& units)
+    : within(units.C) {
+  const Index q = units.q, m = units.p + 1, n_groups = statistics.n_groups();
+  const Index size = q * m;
+  batch_size_ = q * (q + 1) / 2 + size + 1;
+  GroupFactors group(statistics, units);
+  const Eigen::Map<const Vector> vec_Y(group.Y.data(), size);
+  PairwiseSum<Matrix> explained;
+  Matrix part = Matrix::Zero(m, m);
+  Index n_in_part = 0;
+  const auto compute = [&](Index i) {
+    group.compute(i);
+    for (Index b = 0; b < m; ++b)
+      for (Index a = b; a < m; ++a) {
+        double sum = 0;
+        for (Index k = 0; k < q; ++k) sum += group.Y(k, a) * group.Y(k, b);
+        part(a, b) += sum;
+      }
+    if (++n_in_part == 64) {
+      explained.add(part);
+      part.setZero();
+      n_in_part = 0;
+    }
+  };
+
+  const PatternFinder finder(statistics);
+  const std::vector<Index>& pattern_of = finder.pattern_of();
+  if (pattern_of.empty() || 2 * finder.n_patterns() * size > n_groups) {
+    data_.reserve(static_cast<std::size_t>((n_groups + kLanes - 1) / kLanes * batch_size_));
+    for (Index i = 0; i < n_groups; ++i) {
+      compute(i);
+      append(group.R, vec_Y, 1);
+    }
+  } else {
+    n_patterns = finder.n_patterns();
+    std::vector<Index> start(static_cast<std::size_t>(n_patterns + 1), 0), members(pattern_of.size());
+    for (const Index k : pattern_of) ++start[static_cast<std::size_t>(k + 1)];
+    for (std::size_t k = 1; k < start.size(); ++k) start[k] += start[k - 1];
+    std::vector<Index> next = start;
+    for (Index i = 0; i < n_groups; ++i)
+      members[static_cast<std::size_t>(next[static_cast<std::size_t>(
+          pattern_of[static_cast<std::size_t>(i)])]++)] = i;
+    for (Index k = 0; k < n_patterns; ++k) {
+      const Index begin = start[static_cast<std::size_t>(k)];
+      const Index end = start[static_cast<std::size_t>(k + 1)];
+      if (end - begin <= size) {
+        for (Index at = begin; at < end; ++at) {
+          compute(members[static_cast<std::size_t>(at)]);
+          append(group.R, vec_Y, 1);
+        }
+        continue;
+      }
+      Matrix K = Matrix::Zero(size, size);
+      for (Index at = begin; at < end; ++at) {
+        compute(members[static_cast<std::size_t>(at)]);
+        K.selfadjointView<Eigen::Lower>().rankUpdate(vec_Y);
+      }
+      K = K.selfadjointView<Eigen::Lower>();
+      const Matrix L = semidefinite_factor(K);
+      append(group.R, L.cols() ? Vector(L.col(0)) : Vector(Vector::Zero(size)),
+             static_cast<double>(end - begin));
+      for (Index j = 1; j < L.cols(); ++j) append(group.R, L.col(j), 0);
+    }
+  }
+  explained.add(part);
+  const Matrix sum = explained.total(Matrix::Zero(m, m));
+  within -= Matrix(sum.selfadjointView<Eigen::Lower>());
+}
+
+void PackedGroups::append(const Matrix& R, const Eigen::Ref<const Vector>& vec_Y,
+                          double multiplicity) {
+  const Index lane = n_packed_ % kLanes, q = R.rows();
+  if (lane == 0) {
+    data_.resize(static_cast<std::size_t>(++n_batches_ * batch_size_), Lanes{});
+  }
+  ++n_packed_;
+  Lanes* at = data_.data() + (n_batches_ - 1) * batch_size_;
+  for (Index j = 0; j < q; ++j)
+    for (Index i = 0; i <= j; ++i) (*at++)[lane] = R(i, j);
+  for (Index k = 0; k < vec_Y.size(); ++k) (*at++)[lane] = vec_Y[k];
+  (*at)[lane] = multiplicity;
+}
+
+}  // namespace blocklmm

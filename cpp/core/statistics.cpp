@@ -1,0 +1,346 @@
+#include "statistics.hpp"
+
+#include <cmath>
+#include <utility>
+
+#include "errors.hpp"
+
+namespace blocklmm {
+namespace {
+
+constexpr Index kUnitBlocks = 128;
+constexpr Index kShiftRows = 8 * kBlockRows;
+constexpr Index kTile = 4;
+constexpr Index kPrefetch = 12;
+
+Index padded(Index n, Index to) { return (n + to - 1) / to * to; }
+
+// out (packed by 4 x 4 tiles of the lower triangle) += the block's U'U
+BLOCKLMM_CLONES
+void add_gram(const Block& block, Index n_tiles, Index n_rows, double* out) {
+  const Index n_vectors = (n_rows + kLanes - 1) / kLanes;
+  for (Index ti = 0; ti < n_tiles; ++ti)
+    for (Index tj = 0; tj <= ti; ++tj, out += kTile * kTile) {
+      const Lanes *x[kTile], *y[kTile];
+      Lanes sum[kTile][kTile];
+      for (Index k = 0; k < kTile; ++k) {
+        x[k] = reinterpret_cast<const Lanes*>(block.column(ti * kTile + k));
+        y[k] = reinterpret_cast<const Lanes*>(block.column(tj * kTile + k));
+        for (Index l = 0; l < kTile; ++l) sum[k][l] = Lanes{};
+      }
+      for (Index r = 0; r < n_vectors; ++r)
+        for (Index k = 0; k < kTile; ++k)
+          for (Index l = 0; l < kTile; ++l) sum[k][l] += x[k][r] * y[l][r];
+      for (Index k = 0; k < kTile; ++k)
+        for (Index l = 0; l < kTile; ++l) out[k * kTile + l] += lane_sum(sum[k][l]);
+    }
+}
+
+struct OwnRows {
+  Index n;
+  const std::int32_t* row;
+  const std::int64_t* slot;
+};
+
+template <Index Q, Index U>
+BLOCKLMM_INLINE void add_records_body(const Block& block, const OwnRows& own, Index q_any,
+                                      Index u_any, Index record_size, double* records) {
+  const Index q = Q ? Q : q_any, u = U ? U : u_any;
+  const double* values = block.column(0);
+  for (Index k = 0; k < own.n; ++k) {
+    if (k + kPrefetch < own.n)
+      __builtin_prefetch(records + own.slot[k + kPrefetch] * record_size, 1);
+    double* sum = records + own.slot[k] * record_size;
+    const double* row = values + own.row[k];
+    *sum++ += 1;
+    for (Index a = 0; a < q; ++a) {
+      const double z = row[a * kBlockStride];
+      for (Index b = a; b < u; ++b) *sum++ += z * row[b * kBlockStride];
+    }
+  }
+}
+
+using AddRecords = void (*)(const Block&, const OwnRows&, Index, Index, Index, double*);
+
+template <Index Q, Index U>
+BLOCKLMM_CLONES void add_records(const Block& block, const OwnRows& own, Index q, Index u,
+                                 Index record_size, double* records) {
+  add_records_body<Q, U>(block, own, q, u, record_size, records);
+}
+
+template <Index Q>
+AddRecords pick_width(Index u) {
+  switch (u) {
+    case 2: return add_records<Q, 2>;
+    case 3: return add_records<Q, 3>;
+    case 4: return add_records<Q, 4>;
+    case 5: return add_records<Q, 5>;
+    case 6: return add_records<Q, 6>;
+    case 7: return add_records<Q, 7>;
+    case 8: return add_records<Q, 8>;
+    default: return add_records<Q, 0>;
+  }
+}
+
+AddRecords pick_kernel(Index q, Index u) {
+  switch (q) {
+    case 1: return pick_width<1>(u);
+    case 2: return pick_width<2>(u);
+    case 3: return pick_width<3>(u);
+    case 4: return pick_width<4>(u);
+    default: return add_records<0, 0>;
+  }
+}
+
+}  // namespace
+
+void RowIssues::append(const RowIssues& later) {
+  count += later.count;
+  for (const Index row : later.first)
+    if (static_cast<Index>(first.size()) < kKept) first.push_back(row);
+}
+
+struct Statistics::Unit {
+  Unit(Index packed, std::size_t n_issues)
+      : cross(Vector::Zero(packed)), missing(n_issues), infinite(n_issues) {}
+  Vector cross;
+  Index n_rows_used = 0;
+  double log_weights = 0;
+  std::vector<RowIssues> missing, infinite;
+  RowIssues bad_weights;
+};
+
+struct Statistics::Scratch {
+  Scratch(Index n_recipes, Index n_columns) : work(n_recipes), block(padded(n_columns, kTile)) {}
+  Block work, block;
+  std::int64_t slots[kBlockRows], own_slots[kBlockRows];
+  std::int32_t keep[kBlockRows], own_rows[kBlockRows];
+};
+
+Statistics::Statistics(StatisticsPlan plan, Index n_slots)
+    : plan_(std::move(plan)), n_slots_(n_slots) {
+  const Index u = n_columns(), q = plan_.n_random;
+  const auto n_recipes = static_cast<Index>(plan_.recipes.size());
+  require(u >= 1 && q >= 0 && q < u && n_slots >= 0, "sizes of the plan");
+  require(plan_.shifted.size() == plan_.columns.size(), "one shift flag for each column");
+  require(plan_.weight >= -1 && plan_.weight < n_recipes, "the weights' recipe");
+  for (const Index j : plan_.columns) require(j >= 0 && j < n_recipes, "a column's recipe");
+  check_recipes(plan_.recipes, plan_.n_sources);
+  record_size_ = 1 + q * u - q * (q - 1) / 2;
+  records_.assign(static_cast<std::size_t>(q ? n_slots * record_size_ : 0), 0.0);
+  if (!q) n_slots_ = 0;
+  shift_ = Vector::Zero(u);
+  const auto n_issues = static_cast<std::size_t>(plan_.n_sources + 1);
+  missing.resize(n_issues);
+  infinite.resize(n_issues);
+}
+
+void Statistics::adopt(const Vector& shift, const Vector& response_fit) {
+  require(shift.size() == n_columns() && response_fit.size() == n_columns() - 1,
+          "one shift for each column and one coefficient for each but y");
+  shift_ = shift;
+  response_fit_ = response_fit;
+  shift_known_ = true;
+}
+
+Index Statistics::position(Index a, Index b) const {
+  if (b < a) std::swap(a, b);
+  return 1 + a * n_columns() - a * (a - 1) / 2 + (b - a);
+}
+
+void Statistics::choose_shift(const std::vector<Source>& sources, Index n_rows) {
+  shift_known_ = true;
+  const Index n = std::min(n_rows, kShiftRows), u = n_columns();
+  Vector count = Vector::Zero(u), sum = count, mean = count, square = count;
+  Block work(static_cast<Index>(plan_.recipes.size()));
+  const auto over_rows = [&](const auto& visit) {
+    for (Index first = 0; first < n; first += kBlockRows) {
+      const Index rows = std::min(kBlockRows, n - first);
+      for (std::size_t k = 0; k < plan_.recipes.size(); ++k)
+        fill_column(plan_.recipes[k], sources, first, rows, static_cast<Index>(k), work);
+      for (Index j = 0; j < u; ++j) {
+        const double* values = work.column(plan_.columns[static_cast<std::size_t>(j)]);
+        for (Index r = 0; r < rows; ++r)
+          if (std::isfinite(values[r])) visit(j, values[r]);
+      }
+    }
+  };
+  over_rows([&](Index j, double v) {
+    count[j] += 1;
+    sum[j] += v;
+  });
+  mean = sum.cwiseQuotient(count.cwiseMax(1.0));
+  over_rows([&](Index j, double v) { square[j] += (v - mean[j]) * (v - mean[j]); });
+  for (Index j = 0; j < u; ++j) {
+    if (!plan_.shifted[static_cast<std::size_t>(j)] || !std::isfinite(mean[j])) continue;
+    const double spread = std::sqrt(square[j] / std::max(count[j], 1.0));
+    const double grain = std::isnormal(spread) ? std::exp2(std::floor(std::log2(spread))) : 0.0;
+    shift_[j] = grain > 0 ? std::nearbyint(mean[j] / grain) * grain : mean[j];
+  }
+}
+
+void Statistics::run_block(const std::vector<Source>& sources, const Source& labels,
+                           std::int64_t base, Index first, Index n, Index own_begin, Index own_end,
+                           Unit* unit, Scratch& scratch) {
+  Block &work = scratch.work, &block = scratch.block;
+  const Index q = plan_.n_random, u = n_columns();
+  bool complete = true;
+  for (std::size_t k = 0; k < plan_.recipes.size(); ++k) {
+    const auto j = static_cast<Index>(k);
+    fill_column(plan_.recipes[k], sources, first, n, j, work);
+    complete &= all_finite(work.column(j), n);
+  }
+  if (q) {
+    read_labels(labels, base, first, n, scratch.slots);
+    for (Index r = 0; r < n; ++r) {
+      complete &= scratch.slots[r] >= 0;
+      if (scratch.slots[r] >= n_slots_) throw InvalidArgument("a group label is out of range");
+    }
+  }
+  if (plan_.weight >= 0) {
+    const double* w = work.column(plan_.weight);
+    for (Index r = 0; r < n; ++r) complete &= w[r] > 0;
+  }
+
+  Index n_kept = n;
+  if (!complete) {
+    n_kept = 0;
+    for (Index r = 0; r < n; ++r) {
+      bool usable = true, explained = false;
+      const Index row = n_rows_seen_ + first + r;
+      for (std::size_t k = 0; k < plan_.recipes.size(); ++k) {
+        const double value = work.column(static_cast<Index>(k))[r];
+        if (std::isfinite(value)) continue;
+        usable = false;
+        const Index source = plan_.recipes[k].source;
+        if (!unit) continue;
+        if (source < 0) {
+          if (!explained) unit->infinite.back().add(row);
+        } else {
+          explained = true;
+          auto& issues = std::isnan(value) ? unit->missing : unit->infinite;
+          issues[static_cast<std::size_t>(source)].add(row);
+        }
+      }
+      if (q && scratch.slots[r] < 0) {
+        usable = false;
+        if (unit) unit->missing.back().add(row);
+      }
+      if (plan_.weight >= 0 && !(work.column(plan_.weight)[r] > 0)) {
+        if (unit && !std::isnan(work.column(plan_.weight)[r])) unit->bad_weights.add(row);
+        usable = false;
+      }
+      if (usable) scratch.keep[n_kept++] = static_cast<std::int32_t>(r);
+    }
+    for (Index r = 0; q && r < n_kept; ++r) scratch.slots[r] = scratch.slots[scratch.keep[r]];
+  }
+
+  for (Index j = 0; j < u; ++j) {
+    const double* from = work.column(plan_.columns[static_cast<std::size_t>(j)]);
+    double* to = block.column(j);
+    const double shift = shift_[j];
+    if (n_kept == n)
+      for (Index r = 0; r < n; ++r) to[r] = from[r] - shift;
+    else
+      for (Index r = 0; r < n_kept; ++r) to[r] = from[scratch.keep[r]] - shift;
+    std::fill(to + n_kept, to + kBlockRows, 0.0);
+  }
+  if (response_fit_.size()) {
+    double* y = block.column(u - 1);
+    for (Index j = 0; j < u - 1; ++j) {
+      if (response_fit_[j] == 0) continue;
+      const double* x = block.column(j);
+      for (Index r = 0; r < n_kept; ++r) y[r] -= response_fit_[j] * x[r];
+    }
+  }
+  if (plan_.weight >= 0) {
+    const double* w = work.column(plan_.weight);
+    double log_weights = 0;
+    for (Index r = 0; r < n_kept; ++r) {
+      const double weight = w[n_kept == n ? r : scratch.keep[r]], root = std::sqrt(weight);
+      log_weights += std::log(weight);
+      for (Index j = 0; j < u; ++j) block.column(j)[r] *= root;
+    }
+    if (unit) unit->log_weights += log_weights;
+  }
+
+  if (unit) {
+    unit->n_rows_used += n_kept;
+    add_gram(block, padded(u, kTile) / kTile, n_kept, unit->cross.data());
+  }
+  if (!q) return;
+  Index n_own = 0;
+  for (Index r = 0; r < n_kept; ++r) {
+    const std::int64_t slot = scratch.slots[r];
+    scratch.own_rows[n_own] = static_cast<std::int32_t>(r);
+    scratch.own_slots[n_own] = slot;
+    n_own += slot >= own_begin && slot < own_end;
+  }
+  const OwnRows own{n_own, scratch.own_rows, scratch.own_slots};
+  pick_kernel(q, u)(block, own, q, u, record_size_, records_.data());
+}
+
+void Statistics::update(const std::vector<Source>& sources, const Source& labels,
+                        std::int64_t base, Index n_rows, int n_threads) {
+  require(static_cast<Index>(sources.size()) == plan_.n_sources, "one array for each source");
+  if (!shift_known_ && n_rows > 0) choose_shift(sources, n_rows);
+  const Index u = n_columns(), n_tiles = padded(u, kTile) / kTile;
+  const Index packed = n_tiles * (n_tiles + 1) / 2 * kTile * kTile;
+  const Index n_blocks = (n_rows + kBlockRows - 1) / kBlockRows;
+  const Index n_units = (n_blocks + kUnitBlocks - 1) / kUnitBlocks;
+  const Index n_workers = std::max<Index>(1, std::min<Index>(n_threads, n_units));
+  std::vector<Unit> units(static_cast<std::size_t>(n_units), Unit(packed, missing.size()));
+
+  for_each_task(n_workers, static_cast<int>(n_workers), [&](Index worker) {
+    Scratch scratch(static_cast<Index>(plan_.recipes.size()), u);
+    const Index own_begin = n_slots_ * worker / n_workers;
+    const Index own_end = n_slots_ * (worker + 1) / n_workers;
+    for (Index b = 0; b < n_blocks; ++b) {
+      const Index i = b / kUnitBlocks, first = b * kBlockRows;
+      Unit* unit = i % n_workers == worker ? &units[static_cast<std::size_t>(i)] : nullptr;
+      run_block(sources, labels, base, first, std::min(kBlockRows, n_rows - first), own_begin,
+                own_end, unit, scratch);
+    }
+  });
+
+  for (Unit& unit : units) {
+    n_rows_used_ += unit.n_rows_used;
+    log_weights_ += unit.log_weights;
+    for (std::size_t k = 0; k < missing.size(); ++k) {
+      missing[k].append(unit.missing[k]);
+      infinite[k].append(unit.infinite[k]);
+    }
+    bad_weights.append(unit.bad_weights);
+    cross_.add(std::move(unit.cross));
+  }
+  n_rows_seen_ += n_rows;
+}
+
+std::vector<Index> Statistics::finish() {
+  std::vector<Index> kept;
+  for (Index i = 0; i < n_slots_; ++i) {
+    if (group_rows(i) == 0) continue;
+    const auto to = static_cast<Index>(kept.size());
+    if (to != i)
+      std::copy_n(record(i), record_size_, records_.data() + to * record_size_);
+    kept.push_back(i);
+  }
+  n_slots_ = static_cast<Index>(kept.size());
+  records_.resize(static_cast<std::size_t>(n_slots_ * record_size_));
+  return kept;
+}
+
+Matrix Statistics::cross_products() const {
+  const Index u = n_columns(), n_tiles = padded(u, kTile) / kTile;
+  const Vector packed = cross_.total(Vector::Zero(n_tiles * (n_tiles + 1) / 2 * kTile * kTile));
+  Matrix C(u, u);
+  for (Index i = 0; i < u; ++i)
+    for (Index j = 0; j <= i; ++j) {
+      const Index ti = i / kTile, tj = j / kTile;
+      const Index tile = ti * (ti + 1) / 2 + tj;
+      C(i, j) = C(j, i) = packed[(tile * kTile + i % kTile) * kTile + j % kTile];
+    }
+  return C;
+}
+
+}  // namespace blocklmm

@@ -1,0 +1,529 @@
+"""Terms and a frame to columns of [Z X y]: a plan for the core, never a matrix of all rows.
+
+Factors of terms are coded as R codes them (Chambers & Hastie 1992, sec. 2.4): a category takes
+its contrasts where the term without it is in the model, and one indicator per level elsewhere.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from formulaic.transforms import TRANSFORMS
+from formulaic.transforms.contrasts import Contrasts, TreatmentContrasts
+
+from . import _core
+from .errors import DataError, FormulaError, did_you_mean
+from .expressions import Expression
+from .formula import Formula, Term
+from .frames import Array, Categories, Frame, Numbers, Source, array_column, require_numbers
+
+Recipe = tuple[Any, ...]
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class Coded:
+    """One column that a factor contributes: its recipe and its names."""
+
+    recipe: int
+    fixed_name: str
+    random_name: str
+    is_numeric: bool
+
+
+@dataclass(slots=True)
+class Design:
+    """The plan of all columns, and how to redo it on other data.
+
+    Attributes
+    ----------
+    recipes : list of tuple
+        How each column is made; see ``cpp/core/columns.hpp``.
+    columns : list of (int, bool)
+        U = [Z others y]: recipe, and whether the core may shift the column.
+    x_columns : list of int
+        Where each column of X stands in U.
+    blocks : list of int
+        Number of columns of each random-effects term.
+    z_anchor : list of int
+        For each column of Z, the constant column of its block, or -1.
+    ones : array of shape (p,) or None
+        Coefficients with X @ ones = 1, if X spans the constant by a term of its own.
+    """
+
+    formula: Formula
+    recipes: list[Recipe] = field(default_factory=list)
+    columns: list[tuple[int, bool]] = field(default_factory=list)
+    x_columns: list[int] = field(default_factory=list)
+    x_names: list[str] = field(default_factory=list)
+    x_terms: list[Term] = field(default_factory=list)
+    z_names: list[str] = field(default_factory=list)
+    blocks: list[int] = field(default_factory=list)
+    z_anchor: list[int] = field(default_factory=list)
+    ones: FloatArray | None = None
+    offsets: list[int] = field(default_factory=list)
+    weight: int = -1
+    n_random: int = 0
+    sources: list[SourceKey] = field(default_factory=list)
+    _factors: dict[str, Factor] = field(default_factory=dict)
+    _arrays: dict[str, Numbers] = field(default_factory=dict)
+
+    @property
+    def n_columns(self) -> int:
+        """Number of distinct columns of [Z X y]."""
+        return len(self.columns)
+
+    def source_name(self, source: int) -> str:
+        """Return the name of a source for messages."""
+        return self.sources[source].label
+
+    def bind(self, frame: Frame, only: Iterable[int] | None = None) -> list[Source | None]:
+        """Return the sources as they stand in a frame; those not in ``only`` are None."""
+        wanted = set(range(len(self.sources)) if only is None else only)
+        return [
+            self._bind_one(key, frame) if k in wanted else None
+            for k, key in enumerate(self.sources)
+        ]
+
+    def needed_sources(self, recipes: Iterable[int]) -> set[int]:
+        """Return the sources that some recipes read, through their operands too."""
+        found: set[int] = set()
+        todo = list(recipes)
+        while todo:
+            kind, *rest = self.recipes[todo.pop()]
+            if kind in ("numeric", "lookup"):
+                found.add(rest[0])
+            elif kind in ("product", "difference"):
+                todo += rest[0]
+        return found
+
+    def matrix(
+        self, frame: Frame, recipes: Sequence[int], start: int = 0, stop: int | None = None
+    ) -> FloatArray:
+        """Return some columns for some rows as a matrix; NaN where a value is missing."""
+        stop = frame.n_rows if stop is None else stop
+        sources = self.bind(frame, self.needed_sources(recipes))
+        n = stop - start
+        arrays = [np.empty(n) if s is None else s.rows(start, stop) for s in sources]
+        return _core.fill_matrix(self.recipes, list(recipes), arrays, n)
+
+    def _bind_one(self, key: SourceKey, frame: Frame) -> Source:
+        if key.array is not None:
+            return self._arrays[key.array]
+        factor = self._factors[key.factor]
+        return factor.source(frame, key.part)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKey:
+    """Which column of a frame, value of an expression, or array a source is."""
+
+    label: str
+    factor: str = ""
+    part: int = 0
+    array: str | None = None
+
+
+@dataclass(slots=True)
+class NumericFactor:
+    """A numeric column."""
+
+    name: str
+
+    def source(self, frame: Frame, part: int) -> Source:  # noqa: ARG002
+        """Return the column in a frame."""
+        column = frame.column(self.name)
+        require_numbers(column, "column")
+        return column
+
+
+@dataclass(slots=True)
+class ExpressionFactor:
+    """The values of an expression."""
+
+    expression: Expression
+
+    def source(self, frame: Frame, part: int) -> Source:
+        """Return one value's column."""
+        return _ExpressionColumn(self.expression, frame, part)
+
+
+@dataclass(slots=True)
+class _ExpressionColumn:
+    expression: Expression
+    frame: Frame
+    part: int
+
+    @property
+    def name(self) -> str:
+        return self.expression.text
+
+    def rows(self, start: int, stop: int) -> Array:
+        return self.expression.rows(self.frame, start, stop)[:, self.part]
+
+
+@dataclass(slots=True)
+class CategoryFactor:
+    """A category with the levels of the training data and its contrasts."""
+
+    text: str
+    column: str | Expression
+    levels: pd.Index[Any]
+    contrasts: Contrasts | None
+    _training: tuple[Frame, Categories] | None
+
+    def source(self, frame: Frame, part: int) -> Source:  # noqa: ARG002
+        """Return the codes of these levels in a frame.
+
+        Raises
+        ------
+        DataError
+            If the frame has a level that the training data had not.
+        """
+        if self._training is not None and self._training[0] is frame:
+            return self._training[1]
+        found = _categories(self.text, self.column, frame)
+        place = self.levels.get_indexer(found.levels)
+        used = np.unique(found.codes[found.codes >= 0])
+        unseen = [found.levels[k] for k in used if place[k] < 0]
+        if unseen:
+            raise DataError(
+                f"column {self.text!r} has levels that the model was not fitted with: "
+                f"{', '.join(map(repr, unseen[:5]))}"
+            )
+        codes = np.append(place, -1)[found.codes]
+        return Categories(self.text, codes, self.levels, ordered_levels=True)
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self.text, self.column, self.levels, self.contrasts
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.text, self.column, self.levels, self.contrasts = state
+        self._training = None
+
+    def coding(self, reduced: bool) -> tuple[FloatArray, list[str], list[str]]:
+        """Return the coding matrix (levels × columns) and both names of its columns."""
+        levels = list(self.levels)
+        if not reduced:
+            return (
+                np.eye(len(levels)),
+                [f"{self.text}[{level}]" for level in levels],
+                [f"{self.text}{level}" for level in levels],
+            )
+        if self.contrasts is None:
+            return (
+                np.eye(len(levels))[:, 1:],
+                [f"{self.text}[T.{level}]" for level in levels[1:]],
+                [f"{self.text}{level}" for level in levels[1:]],
+            )
+        matrix = np.asarray(self.contrasts.get_coding_matrix(levels, reduced_rank=True), float)
+        fields = self.contrasts.get_coding_column_names(levels, reduced_rank=True)
+        form = self.contrasts.get_factor_format(levels, reduced_rank=True)
+        return (
+            matrix,
+            [form.format(name=self.text, field=f) for f in fields],
+            [f"{self.text}{f}" for f in fields],
+        )
+
+
+Factor = NumericFactor | ExpressionFactor | CategoryFactor
+
+
+def build(
+    formula: Formula,
+    frame: Frame,
+    weights: Any = None,
+    offset: Any = None,
+    contrasts: Mapping[str, Any] | None = None,
+) -> Design:
+    """Plan the columns of a formula on a frame.
+
+    Parameters
+    ----------
+    formula : Formula
+    frame : Frame
+        The training data; levels and states are learnt from it.
+    weights, offset : str, array of shape (n,) or None
+        A column's name, or the values.
+    contrasts : mapping from column to contrasts, optional
+        ``"treatment"``, ``"sum"``, ``"helmert"``, ``"diff"``, ``"poly"``, or an object of
+        formulaic's ``contr``.
+
+    Raises
+    ------
+    DataError, FormulaError
+    """
+    return _Builder(formula, frame, contrasts or {}).build(weights, offset)
+
+
+class _Builder:
+    def __init__(self, formula: Formula, frame: Frame, contrasts: Mapping[str, Any]) -> None:
+        self.design = Design(formula)
+        self.frame = frame
+        self.contrasts = {k: _contrasts(k, v) for k, v in contrasts.items()}
+        for name in contrasts:
+            if name not in frame:
+                raise DataError(
+                    f"contrasts are given for {name!r}, which is no column of the data."
+                    f"{did_you_mean(name, frame.names)}"
+                )
+        self._recipe_of: dict[Any, int] = {}
+        self._column_of: dict[tuple[int, bool], int] = {}
+
+    def build(self, weights: Any, offset: Any) -> Design:
+        design, formula = self.design, self.design.formula
+        response = self._response()
+        for extra in [*formula.offsets, *([] if offset is None else [offset])]:
+            other = self._single(extra, "offset")
+            response = self._recipe("difference", (response, other), [response, other])
+            design.offsets.append(other)
+        if weights is not None:
+            design.weight = self._single(weights, "weights")
+
+        x = self._code_terms(formula.fixed)
+        design.x_names = [c.fixed_name for _, c in x]
+        design.x_terms = [term for term, _ in x]
+        design.ones = self._ones(formula.fixed, x)
+        for random in formula.random:
+            z = self._code_terms(random.terms)
+            start = len(design.z_names)
+            anchor = start if () in random.terms else -1
+            for _, coded in z:
+                design.columns.append((coded.recipe, anchor >= 0 and coded.is_numeric))
+                design.z_names.append(coded.random_name)
+                design.z_anchor.append(anchor)
+            design.blocks.append(len(z))
+        design.n_random = len(design.columns)
+        for k, key in enumerate(design.columns):
+            self._column_of.setdefault(key, k)
+        for _, coded in x:
+            key = (coded.recipe, design.ones is not None and coded.is_numeric)
+            if key not in self._column_of:
+                self._column_of[key] = len(design.columns)
+                design.columns.append(key)
+            design.x_columns.append(self._column_of[key])
+        design.columns.append((response, design.ones is not None))
+        return design
+
+    def _response(self) -> int:
+        text = self.design.formula.response
+        factor = self._factor(text)
+        if isinstance(factor, CategoryFactor):
+            raise DataError(
+                f"the response {text!r} is not numeric: it holds "
+                f"{', '.join(repr(level) for level in factor.levels[:3])}, …"
+            )
+        if isinstance(factor, ExpressionFactor) and factor.expression.n_columns != 1:
+            raise FormulaError(f"the response {text!r} gives more than one column")
+        return self._numeric(text, 0, text)
+
+    def _single(self, given: Any, role: str) -> int:
+        """Return the recipe of a column's name, an expression, or an array of values."""
+        if isinstance(given, str):
+            factor = self._factor(given)
+            if isinstance(factor, CategoryFactor):
+                raise DataError(f"{role} {given!r} is not numeric")
+            return self._numeric(given, 0, given)
+        column = array_column(role, given)
+        if len(column.array) != self.frame.n_rows:
+            raise DataError(
+                f"{role} has {len(column.array)} values for {self.frame.n_rows} rows of data"
+            )
+        self.design._arrays[role] = column
+        return self._source_recipe(SourceKey(role, array=role), "numeric")
+
+    def _code_terms(self, terms: Sequence[Term]) -> list[tuple[Term, Coded]]:
+        known = {frozenset(term) for term in terms}
+        out: list[tuple[Term, Coded]] = []
+        for term in terms:
+            parts = [self._code_factor(f, frozenset(term) - {f} in known) for f in term]
+            # R's order: the first factor's columns run fastest
+            for chosen in product(*reversed(parts)):
+                out.append((term, self._multiply(tuple(reversed(chosen)))))
+        return out
+
+    def _multiply(self, parts: tuple[Coded, ...]) -> Coded:
+        if not parts:
+            recipe = self._recipe("constant", (), None)
+            return Coded(recipe, "Intercept", "(Intercept)", is_numeric=False)
+        if len(parts) == 1:
+            return parts[0]
+        operands = [part.recipe for part in parts]
+        return Coded(
+            self._recipe("product", tuple(operands), operands),
+            ":".join(part.fixed_name for part in parts),
+            ":".join(part.random_name for part in parts),
+            all(part.is_numeric for part in parts),
+        )
+
+    def _code_factor(self, text: str, reduced: bool) -> list[Coded]:
+        factor = self._factor(text)
+        if isinstance(factor, CategoryFactor):
+            if reduced and len(factor.levels) < 2:
+                raise DataError(
+                    f"category {text!r} has only one level, {factor.levels[0]!r}: "
+                    "it can't be told from the intercept; remove it from the formula"
+                )
+            table, fixed_names, random_names = factor.coding(reduced)
+            out = []
+            for k, (fixed_name, random_name) in enumerate(
+                zip(fixed_names, random_names, strict=True)
+            ):
+                key = SourceKey(text, factor=text)
+                recipe = self._source_recipe(key, "lookup", tuple(table[:, k]))
+                out.append(Coded(recipe, fixed_name, random_name, is_numeric=False))
+            return out
+        suffixes = factor.expression.suffixes if isinstance(factor, ExpressionFactor) else [""]
+        label = text.replace(" ** ", "^").replace("**", "^")
+        return [
+            Coded(
+                self._numeric(text, part, text),
+                f"{text}{suffix}",
+                label + suffix.strip("[]"),
+                is_numeric=True,
+            )
+            for part, suffix in enumerate(suffixes)
+        ]
+
+    def _numeric(self, factor: str, part: int, label: str) -> int:
+        return self._source_recipe(SourceKey(label, factor=factor, part=part), "numeric")
+
+    def _source_recipe(self, key: SourceKey, kind: str, *rest: Any) -> int:
+        if key not in self.design.sources:
+            self.design.sources.append(key)
+        source = self.design.sources.index(key)
+        return self._recipe(kind, (source, *rest), source, *(list(r) for r in rest))
+
+    def _recipe(self, kind: str, key: tuple[Any, ...], *spec: Any) -> int:
+        full_key = (kind, *key)
+        if full_key not in self._recipe_of:
+            self._recipe_of[full_key] = len(self.design.recipes)
+            self.design.recipes.append((kind, *(s for s in spec if s is not None)))
+        return self._recipe_of[full_key]
+
+    def _factor(self, text: str) -> Factor:
+        factors = self.design._factors
+        if text not in factors:
+            factors[text] = self._make_factor(text)
+        return factors[text]
+
+    def _make_factor(self, text: str) -> Factor:
+        frame = self.frame
+        name = text.strip("`")
+        if name in frame:
+            column = frame.column(name)
+            if not isinstance(column, Categories):
+                if name in self.contrasts:
+                    return self._category(text, name, self.contrasts[name])
+                return NumericFactor(name)
+            return self._category(text, name, self.contrasts.get(name))
+        if text.startswith("C(") and text.endswith(")"):
+            inner, contrasts = _parse_category(text)
+            column_or_expression: str | Expression = inner.strip("`")
+            if inner.strip("`") not in frame:
+                column_or_expression = Expression(inner, frame)
+            given = contrasts if contrasts is not None else self.contrasts.get(inner)
+            return self._category(text, column_or_expression, given)
+        if re.fullmatch(r"`[^`]*`|[\w.]+", text):
+            raise DataError(
+                f"there is no column {name!r} in the data.{did_you_mean(name, frame.names)}"
+            )
+        return ExpressionFactor(Expression(text, frame))
+
+    def _category(
+        self, text: str, column: str | Expression, contrasts: Contrasts | None
+    ) -> CategoryFactor:
+        found = _categories(text, column, self.frame)
+        counts = np.bincount(found.codes[found.codes >= 0], minlength=len(found.levels))
+        used = np.flatnonzero(counts)
+        if len(used) == 0:
+            raise DataError(f"column {text!r} has no values: all rows are missing")
+        levels = found.levels[used]
+        order = np.arange(len(used))
+        if not found.ordered_levels:
+            order = np.asarray(levels.argsort())
+            levels = levels[order]
+        place = np.full(len(found.levels) + 1, -1, dtype=np.int64)
+        place[used[order]] = np.arange(len(used))
+        codes = found.codes
+        if not np.array_equal(place[:-1], np.arange(len(found.levels))):
+            codes = place.astype(np.int32)[codes]
+        training = Categories(text, codes, levels, ordered_levels=True)
+        return CategoryFactor(text, column, levels, contrasts, (self.frame, training))
+
+    def _ones(self, terms: Sequence[Term], x: list[tuple[Term, Coded]]) -> FloatArray | None:
+        """Coefficients that make X a column of ones: the intercept, or a full set of indicators."""
+        for wanted in terms:
+            full = len(wanted) == 1 and isinstance(self._factor(wanted[0]), CategoryFactor)
+            if wanted == () or (full and () not in terms):
+                return np.array([1.0 if term == wanted else 0.0 for term, _ in x])
+        return None
+
+
+def _categories(text: str, column: str | Expression, frame: Frame) -> Categories:
+    """Return a column, or an expression's values, as categories."""
+    if isinstance(column, str):
+        found = frame.column(column)
+        if isinstance(found, Categories):
+            return found
+        values: Array = found.rows(0, frame.n_rows)
+    else:
+        if column.n_columns != 1:
+            raise FormulaError(f"{text!r} gives more than one column")
+        values = column.rows(frame, 0, frame.n_rows)[:, 0]
+    codes, levels = pd.factorize(values, sort=True)
+    return Categories(text, codes.astype(np.int32), pd.Index(levels), ordered_levels=True)
+
+
+def _parse_category(text: str) -> tuple[str, Contrasts | None]:
+    """Split ``C(x, contr.sum)`` into the column's text and the contrasts."""
+    quoted: list[str] = re.findall(r"`[^`]+`", text)
+    plain = re.sub(r"`[^`]+`", "_quoted_", text)
+    try:
+        call = ast.parse(plain, mode="eval").body
+    except SyntaxError:
+        raise FormulaError(f"{text!r} is not a valid expression") from None
+    if not isinstance(call, ast.Call) or not call.args:
+        raise FormulaError(f"{text!r} names no column")
+    inner = ast.unparse(call.args[0])
+    if inner == "_quoted_":
+        inner = quoted[0]
+    given = [*call.args[1:], *(k.value for k in call.keywords if k.arg == "contrasts")]
+    unknown = [k.arg for k in call.keywords if k.arg != "contrasts"]
+    if unknown or len(given) > 1:
+        raise FormulaError(
+            f"{text!r}: C() takes a column and contrasts; set the levels' order in the data"
+        )
+    if not given:
+        return inner, None
+    try:
+        value = eval(ast.unparse(given[0]), dict(TRANSFORMS))
+    except Exception as error:
+        raise FormulaError(f"{text!r}: the contrasts can't be evaluated: {error}") from None
+    return inner, _contrasts(inner, value)
+
+
+def _contrasts(column: str, given: Any) -> Contrasts | None:
+    if isinstance(given, str):
+        registry = TRANSFORMS["contr"]
+        name = given.removeprefix("contr.").lower()
+        if name not in ("treatment", "sum", "helmert", "diff", "poly", "sas"):
+            raise DataError(
+                f"contrasts {given!r} of {column!r} are unknown: use 'treatment', 'sum', "
+                "'helmert', 'diff', 'poly' or 'sas'"
+            )
+        given = getattr(registry, "SAS" if name == "sas" else name)
+    if isinstance(given, type):
+        given = given()
+    if not isinstance(given, Contrasts):
+        raise DataError(f"contrasts of {column!r} are {given!r}, which is no set of contrasts")
+    is_default = type(given) is TreatmentContrasts and not isinstance(given.base, str | int)
+    return None if is_default else given

@@ -1,0 +1,50 @@
+"""Errors and warnings of blocklmm."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class BlocklmmError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class FormulaError(BlocklmmError, ValueError):
+    """The formula's text can't be understood; the message marks the place with a caret."""
+
+
+class DataError(BlocklmmError, ValueError):
+    """The data can't be used as they are; the message names the column and the rows."""
+
+
+class RankDeficientError(DataError):
+    """Fixed-effects columns depend on each other and the caller asked for an error."""
+
+
+class ConvergenceError(BlocklmmError, ArithmeticError):
+    """No fit can be computed from these statistics."""
+
+
+class BlocklmmWarning(UserWarning):
+    """Base of all warnings: a result is given, with a reason to look twice."""
+
+
+class ConvergenceWarning(BlocklmmWarning):
+    """The optimiser stopped before the certificate of optimality held."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `` Did you mean 'x'?`` for the nearest known name, or an empty string."""
+    names = [str(k) for k in known]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if not near:
+        near = [k for k in names if k.lower() == name.lower()][:1]
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def rows_phrase(count: int, first: Sequence[int]) -> str:
+    """Return ``3 rows (first: 0, 7, 9)``; row numbers count from zero."""
+    rows = ", ".join(str(r) for r in first)
+    more = ", …" if count > len(first) else ""
+    return f"{count} row{'s' if count != 1 else ''} (row {rows}{more}, counting from 0)"

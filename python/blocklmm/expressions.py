@@ -1,0 +1,173 @@
+"""Expressions of a formula such as ``log(x)`` or ``poly(x, 2)``, evaluated by formulaic.
+
+An expression that works row by row is evaluated chunk by chunk. One with a state (``poly``,
+``scale``, splines) learns it once from its own variables, and then goes chunk by chunk as well.
+Any other is evaluated once on the whole data, and can't be redone on new data.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from formulaic import Formula as FormulaicFormula
+from formulaic import ModelSpec
+from formulaic.errors import FormulaicError
+
+from .errors import DataError, FormulaError, did_you_mean
+from .frames import Frame
+
+FloatArray = npt.NDArray[np.float64]
+
+_CONTEXT: dict[str, Any] = {
+    name: getattr(np, name)
+    for name in ("sqrt", "abs", "sin", "cos", "tan", "log1p", "expm1", "floor", "ceil")
+}
+_ROWWISE = {"I", "log", "log2", "log10", "exp", "exp2", "exp10", *_CONTEXT}
+_STATEFUL = {"poly", "scale", "center", "standardize", "bs", "cs", "cr", "cc"}
+
+
+class Expression:
+    """One expression with what it learnt from the training data.
+
+    Parameters
+    ----------
+    text : str
+        Python source, as it stands in the formula.
+    frame : Frame
+        The training data.
+
+    Raises
+    ------
+    FormulaError, DataError
+        If the expression can't be evaluated, names no column, or gives no numbers.
+    """
+
+    def __init__(self, text: str, frame: Frame) -> None:
+        self.text = text
+        calls = _calls(text)
+        self.variables = _variables(text, frame)
+        self._whole: FloatArray | None = None
+        self._learnt_from = frame
+        if calls <= _ROWWISE:
+            probe = frame.slice(self.variables, 0, min(frame.n_rows, 64))
+        else:
+            probe = frame.slice(self.variables, 0, frame.n_rows)
+        if calls & _STATEFUL:
+            probe = probe.dropna()
+        self._spec, first = self._learn(probe)
+        if not calls <= _ROWWISE | _STATEFUL:
+            self._whole = first
+        self.n_columns = first.shape[1]
+        if self.n_columns == 1:
+            self.suffixes = [""]
+        else:
+            self.suffixes = [name.removeprefix(text) for name in self._spec.column_names]
+        self._last: tuple[Frame, int, int, FloatArray] | None = None
+
+    def rows(self, frame: Frame, start: int, stop: int) -> FloatArray:
+        """Evaluate rows ``start … stop - 1`` of a frame; the result has one column per value.
+
+        Raises
+        ------
+        DataError
+            If the frame is not the training data and the expression can't be redone on new data.
+        """
+        if self._last is None or self._last[:3] != (frame, start, stop):
+            if self._whole is None:
+                values = self._evaluate(self._spec, frame.slice(self.variables, start, stop))[1]
+            elif frame is self._learnt_from:
+                values = self._whole[start:stop]
+            else:
+                raise DataError(
+                    f"{self.text!r} depends on the whole column it was fitted on and can't be "
+                    "evaluated on new data; use center(), scale() or poly(), which remember it, "
+                    "or make it a column of the data"
+                )
+            self._last = (frame, start, stop, values)
+        return self._last[3]
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        state.update(_last=None, _whole=None if self._whole is None else np.empty((0, 0)))
+        state["_learnt_from"] = None
+        return state
+
+    def _learn(self, data: Any) -> tuple[ModelSpec, FloatArray]:
+        spec = ModelSpec(FormulaicFormula("0 + " + self.text), na_action="ignore", output="numpy")
+        learnt, values = self._evaluate(spec, data)
+        if len(learnt.formula) != 1 or any(
+            state[0].value != "numerical" for state in learnt.encoder_state.values()
+        ):
+            raise FormulaError(
+                f"{self.text!r} gives no numbers: wrap it in I(), or make it a column of the data"
+            )
+        return learnt, values
+
+    def _evaluate(self, spec: ModelSpec, data: Any) -> tuple[ModelSpec, FloatArray]:
+        try:
+            with np.errstate(all="ignore"):
+                matrix = spec.get_model_matrix(data, context=_CONTEXT)
+        except FormulaicError as error:
+            raise FormulaError(f"{self.text!r} can't be evaluated: {error}") from None
+        except Exception as error:
+            raise DataError(f"{self.text!r} can't be evaluated on these data: {error}") from error
+        return matrix.model_spec, np.asarray(matrix, dtype=np.float64)
+
+
+def _calls(text: str) -> set[str]:
+    """Return what an expression calls: names, ``np.`` functions that work row by row as names
+    of their own kind, and anything else (methods, subscripts) under a name that is nobody's.
+    """
+    found: set[str] = set()
+    for node in ast.walk(_tree(text)):
+        if isinstance(node, ast.Call):
+            called = node.func
+            if isinstance(called, ast.Name):
+                found.add(called.id)
+            elif (
+                isinstance(called, ast.Attribute)
+                and isinstance(called.value, ast.Name)
+                and called.value.id == "np"
+                and isinstance(getattr(np, called.attr, None), np.ufunc)
+            ):
+                found.add("I")
+            else:
+                found.add("<other>")
+        elif isinstance(node, ast.Subscript):
+            found.add("<other>")
+    return found
+
+
+def _variables(text: str, frame: Frame) -> list[str]:
+    names: list[str] = re.findall(r"`([^`]+)`", text)
+    for node in ast.walk(_tree(text)):
+        if isinstance(node, ast.Name) and not node.id.startswith("_quoted_"):
+            names.append(node.id)
+    calls = {
+        node.func.id
+        for node in ast.walk(_tree(text))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    known = [name for name in dict.fromkeys(names) if name in frame]
+    unknown = [n for n in dict.fromkeys(names) if n not in frame and n not in calls and n != "np"]
+    if unknown:
+        raise DataError(
+            f"there is no column {unknown[0]!r} in the data, which {text!r} needs."
+            f"{did_you_mean(unknown[0], frame.names)}"
+        )
+    if not known:
+        raise FormulaError(f"{text!r} names no column of the data")
+    return known
+
+
+def _tree(text: str) -> ast.AST:
+    counter = iter(range(text.count("`")))
+    plain = re.sub(r"`[^`]+`", lambda _: f"_quoted_{next(counter)}", text)
+    try:
+        return ast.parse(plain.strip(), mode="eval")
+    except SyntaxError:
+        raise FormulaError(f"{text!r} is not a valid expression") from None

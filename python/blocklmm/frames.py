@@ -1,0 +1,293 @@
+"""Any data frame to named columns of numbers or of category codes, without copies where possible.
+
+A column is a :class:`Numbers` or a :class:`Categories`; both hand out ``rows(start, stop)`` as
+arrays that the core reads in place. Arrow and polars columns whose memory NumPy can't see as one
+array are converted slice by slice, so that no converted copy of a whole column is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import narwhals.stable.v1 as nw
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from .errors import DataError, did_you_mean, rows_phrase
+
+Array = npt.NDArray[Any]
+
+
+class Source(Protocol):
+    """A column's rows in slices."""
+
+    name: str
+
+    def rows(self, start: int, stop: int) -> Array:
+        """Return rows ``start … stop - 1``."""
+        ...
+
+
+@dataclass(slots=True)
+class Numbers:
+    """A numeric column held as one array."""
+
+    name: str
+    array: Array
+
+    def rows(self, start: int, stop: int) -> Array:
+        """Return a view of rows ``start … stop - 1``."""
+        return self.array[start:stop]
+
+
+@dataclass(slots=True)
+class SlicedNumbers:
+    """A numeric column whose slices are converted on demand; missing values become NaN."""
+
+    name: str
+    series: nw.Series[Any]
+
+    def rows(self, start: int, stop: int) -> Array:
+        """Return a float64 copy of rows ``start … stop - 1``."""
+        values = self.series[start:stop].to_numpy()
+        return np.asarray(values, dtype=np.float64)
+
+
+@dataclass(slots=True)
+class Categories:
+    """Category codes (-1 is missing) and what they stand for.
+
+    ``ordered_levels`` tells whether the levels' order is the column's own (a pandas or polars
+    categorical) or just that of first appearance.
+    """
+
+    name: str
+    codes: Array
+    levels: pd.Index[Any]
+    ordered_levels: bool
+
+    def rows(self, start: int, stop: int) -> Array:
+        """Return a view of the codes of rows ``start … stop - 1``."""
+        return self.codes[start:stop]
+
+
+Column = Numbers | SlicedNumbers | Categories
+
+
+class Frame:
+    """A data frame of any make, seen as named columns.
+
+    Parameters
+    ----------
+    data : pandas, polars or pyarrow table, mapping of arrays, or anything narwhals reads
+
+    Raises
+    ------
+    DataError
+        If the data are no table, have two columns of one name, or columns of unequal length.
+    """
+
+    def __init__(self, data: Any) -> None:
+        self._columns: dict[str, Column] = {}
+        if isinstance(data, Mapping):
+            data = _from_mapping(data)
+        if isinstance(data, pd.DataFrame):
+            self.names = [str(c) for c in data.columns]
+            self._native: Any = data
+            self.n_rows = len(data)
+        else:
+            try:
+                self._native = nw.from_native(data, eager_only=True)
+            except TypeError:
+                raise DataError(
+                    f"data of type {type(data).__name__!r} is no table: give a pandas, polars or "
+                    "pyarrow table, or a dict of arrays"
+                ) from None
+            except nw.exceptions.DuplicateError as error:
+                raise DataError(f"two columns have the same name: {error}") from None
+            self.names = list(self._native.columns)
+            self.n_rows = len(self._native)
+        if len(set(self.names)) < len(self.names):
+            twice = sorted({c for c in self.names if self.names.count(c) > 1})
+            raise DataError(f"two columns have the same name: {', '.join(map(repr, twice))}")
+        if self.n_rows == 0:
+            raise DataError("the data have no rows")
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.names
+
+    def column(self, name: str) -> Column:
+        """Return a column by name.
+
+        Raises
+        ------
+        DataError
+            If there is no such column, or it holds neither numbers nor categories.
+        """
+        if name not in self._columns:
+            if name not in self.names:
+                raise DataError(
+                    f"there is no column {name!r} in the data.{did_you_mean(name, self.names)}"
+                )
+            if isinstance(self._native, pd.DataFrame):
+                self._columns[name] = _from_pandas(
+                    name, self._native.iloc[:, self.names.index(name)]
+                )
+            else:
+                self._columns[name] = _from_narwhals(name, self._native[name])
+        return self._columns[name]
+
+    def slice(self, names: Sequence[str], start: int, stop: int) -> pd.DataFrame:
+        """Return some rows of some columns as a pandas frame, for formulaic."""
+        out: dict[str, Any] = {}
+        for name in names:
+            column = self.column(name)
+            values = column.rows(start, stop)
+            if isinstance(column, Categories):
+                out[name] = pd.Categorical.from_codes(values, column.levels)
+            else:
+                out[name] = values
+        return pd.DataFrame(out, copy=False)
+
+
+def array_column(name: str, values: Any) -> Numbers:
+    """Return an array that is no column of the frame (weights, an offset) as numbers.
+
+    Raises
+    ------
+    DataError
+        If it is not a vector of numbers.
+    """
+    column = _from_pandas(name, pd.Series(values, copy=False))
+    if not isinstance(column, Numbers):
+        raise DataError(f"{name} are not numbers")
+    return column
+
+
+def _from_mapping(data: Mapping[Any, Any]) -> pd.DataFrame:
+    lengths = {str(k): np.shape(v)[0] if np.ndim(v) else -1 for k, v in data.items()}
+    if -1 in lengths.values():
+        scalar = next(k for k, n in lengths.items() if n < 0)
+        raise DataError(f"column {scalar!r} of the data is no array")
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"the columns have unequal lengths: {lengths}")
+    series = {}
+    for key, values in data.items():
+        if np.ndim(values) != 1:
+            raise DataError(f"column {str(key)!r} is an array of {np.ndim(values)} dimensions")
+        fresh = not isinstance(values, pd.Series)
+        series[str(key)] = pd.Series(values, copy=False) if fresh else values.reset_index(drop=True)
+    return pd.DataFrame(series, copy=False)
+
+
+def _from_pandas(name: str, series: pd.Series[Any]) -> Column:
+    dtype = series.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return Categories(
+            name, np.asarray(series.cat.codes), pd.Index(dtype.categories), ordered_levels=True
+        )
+    if isinstance(dtype, np.dtype) and dtype.kind in "biuf":
+        array = series.to_numpy()
+        if dtype.itemsize > 8 or dtype == np.float16 or not dtype.isnative:
+            array = array.astype(np.float64)
+        return Numbers(name, array)
+    if pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype):
+        if pd.api.types.is_complex_dtype(dtype):
+            raise DataError(f"column {name!r} holds complex numbers")
+        if not series.hasnans and not pd.api.types.is_bool_dtype(dtype):
+            return Numbers(name, series.to_numpy())
+        return Numbers(name, series.to_numpy(dtype=np.float64, na_value=np.nan))
+    if dtype == object:
+        kind = pd.api.types.infer_dtype(series, skipna=True)
+        if kind in ("integer", "floating", "mixed-integer-float", "decimal", "boolean"):
+            values = pd.to_numeric(series.astype(float) if kind == "boolean" else series)
+            return Numbers(name, values.to_numpy(dtype=np.float64, na_value=np.nan))
+        if kind not in ("string", "empty", "categorical"):
+            raise DataError(
+                f"column {name!r} mixes types ({kind}): make it numbers or text, for instance "
+                f"with astype(str)"
+            )
+    elif not pd.api.types.is_string_dtype(dtype):
+        raise DataError(
+            f"column {name!r} has dtype {dtype}: only numbers, booleans, text and categories can "
+            "be used; convert it first"
+        )
+    codes, levels = pd.factorize(series)
+    return Categories(name, codes, pd.Index(levels), ordered_levels=False)
+
+
+def _from_narwhals(name: str, series: nw.Series[Any]) -> Column:
+    dtype = series.dtype
+    if dtype.is_numeric() or dtype == nw.Boolean:
+        if series.null_count() == 0 and not dtype.is_decimal():
+            array = _one_array(series)
+            if array is not None and array.dtype.kind in "biuf":
+                return Numbers(name, array)
+        return SlicedNumbers(name, series)
+    if isinstance(dtype, nw.Enum):
+        levels = pd.Index(list(dtype.categories))
+        codes = levels.get_indexer(pd.Index(series.to_numpy()))
+        return Categories(name, codes, levels, ordered_levels=True)
+    if dtype in (nw.String, nw.Categorical):
+        codes, found = _factorize(series)
+        own = dtype == nw.Categorical
+        if own:
+            rank = {level: k for k, level in enumerate(series.cat.get_categories().to_list())}
+            order = sorted(range(len(found)), key=lambda k: rank.get(found[k], k))
+            place = np.empty(len(found) + 1, dtype=np.int64)
+            place[order] = np.arange(len(found))
+            place[-1] = -1
+            codes, found = place[codes], found[np.asarray(order, dtype=np.intp)]
+        return Categories(name, codes, found, ordered_levels=own)
+    raise DataError(
+        f"column {name!r} has type {dtype}: only numbers, booleans, text and categories can be "
+        "used; convert it first"
+    )
+
+
+def _one_array(series: nw.Series[Any]) -> Array | None:
+    """Return the column as one array without a copy, or None where that can't be."""
+    native = series.to_native()
+    if hasattr(native, "n_chunks"):
+        return np.asarray(native.to_numpy()) if native.n_chunks() == 1 else None
+    if hasattr(native, "num_chunks"):
+        if native.num_chunks != 1 or str(native.type) == "bool":
+            return None
+        return np.asarray(native.chunk(0).to_numpy(zero_copy_only=True))
+    return np.asarray(series.to_numpy())
+
+
+def _factorize(series: nw.Series[Any]) -> tuple[Array, pd.Index[Any]]:
+    """Code text by first appearance; pyarrow does it on Arrow memory where it is installed."""
+    native = series.to_native()
+    try:
+        import pyarrow as pa
+    except ImportError:
+        codes, levels = pd.factorize(np.asarray(series.to_numpy(), dtype=object))
+        return codes, pd.Index(levels)
+    arrow = native if isinstance(native, pa.ChunkedArray) else pa.chunked_array([native.to_arrow()])
+    if pa.types.is_dictionary(arrow.type):
+        arrow = arrow.cast(arrow.type.value_type)
+    encoded = arrow.combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.chunk(0)
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return codes, pd.Index(encoded.dictionary.to_pandas())
+
+
+def require_numbers(column: Column, role: str) -> None:
+    """Raise a DataError unless the column holds numbers."""
+    if isinstance(column, Categories):
+        seen = ", ".join(repr(level) for level in column.levels[:3])
+        raise DataError(
+            f"{role} {column.name!r} is not numeric: it holds {seen}"
+            f"{', …' if len(column.levels) > 3 else ''}. Convert it to numbers first"
+        )
+
+
+def describe_rows(name: str, what: str, count: int, first: Sequence[int]) -> str:
+    """Return ``column 'x' has 3 missing values in …`` for an error's text."""
+    return f"column {name!r} has {what} in {rows_phrase(count, first)}"

@@ -1,0 +1,225 @@
+"""The profiled criterion as a function of theta, and the way between the core's units and the user's.
+
+The core works on columns about a shift and with root mean square one. With B and B_x the changes
+of basis, Z~ = Z B and X~ = X B_x, a T~ of the core is T = B T~ B' of the user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+from .columns import Design
+from .errors import ConvergenceError
+from .statistics import RowStatistics
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def canonical_factor(factor: FloatArray, tolerance: float = 1e-14) -> FloatArray:
+    """Return the lower triangular L with L L' = F F' and a non-negative diagonal.
+
+    Parameters
+    ----------
+    factor : array of shape (q, r)
+    tolerance : float
+        A row that its predecessors explain to this part of its norm gets a zero column in L, so
+        that a singular F F' has one L only.
+
+    Returns
+    -------
+    array of shape (q, q)
+    """
+    rest = np.array(factor, dtype=np.float64)
+    q = rest.shape[0]
+    out = np.zeros((q, q))
+    norms = np.linalg.norm(rest, axis=1)
+    for j in range(q):
+        length = float(np.linalg.norm(rest[j]))
+        if length <= tolerance * norms[j] or length == 0.0:
+            continue
+        direction = rest[j] / length
+        out[j:, j] = rest[j:] @ direction
+        rest[j:] -= np.outer(out[j:, j], direction)
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """Where the entries of theta stand in Lambda's block lambda (q x q): one block a term."""
+
+    blocks: tuple[int, ...]
+
+    @property
+    def q(self) -> int:
+        """Number of random effects of a group."""
+        return sum(self.blocks)
+
+    @property
+    def slices(self) -> list[slice]:
+        """The rows of lambda of each term."""
+        ends = np.cumsum(self.blocks)
+        return [slice(int(e) - b, int(e)) for e, b in zip(ends, self.blocks, strict=True)]
+
+    @property
+    def entries(self) -> list[tuple[int, int]]:
+        """Row and column in lambda of each entry of theta: column-major lower triangles."""
+        return [
+            (i, j) for s in self.slices for j in range(s.start, s.stop) for i in range(j, s.stop)
+        ]
+
+    def matrix(self, theta: FloatArray) -> FloatArray:
+        """Return lambda for a theta."""
+        out = np.zeros((self.q, self.q))
+        for value, (i, j) in zip(theta, self.entries, strict=True):
+            out[i, j] = value
+        return out
+
+    def theta(self, matrix: FloatArray) -> FloatArray:
+        """Return theta for a lambda."""
+        return np.array([matrix[i, j] for i, j in self.entries])
+
+    def canonical(self, factor: FloatArray) -> FloatArray:
+        """Return the canonical lambda of a block diagonal factor."""
+        out = np.zeros((self.q, self.q))
+        for s in self.slices:
+            out[s, s] = canonical_factor(factor[s, s])
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The criterion at one theta, in the core's units; see ``cpp/core/block_objective.hpp``."""
+
+    value: float
+    gradient: FloatArray
+    hessian: FloatArray
+    gamma: FloatArray
+    inverse_factor: FloatArray
+
+
+class Objective:
+    """The REML criterion, or minus twice the log-likelihood, as a function of theta.
+
+    Parameters
+    ----------
+    core : BlockObjective
+    units : Units
+    reml : bool
+    n_threads : int
+    """
+
+    def __init__(
+        self, core: _core.BlockObjective, units: Units, reml: bool, n_threads: int
+    ) -> None:
+        self._core, self._reml, self._n_threads = core, reml, n_threads
+        self.structure = units.structure
+        self.n, self.p = units.n, units.p
+        nu = self.n - self.p if reml else self.n
+        self._constant = 2 * nu * np.log(units.y_scale) - units.log_weights
+        if reml:
+            self._constant += 2 * float(np.log(units.x_scale).sum())
+        self.n_evaluations = 0
+
+    def __call__(self, theta: FloatArray, derivatives: bool = True) -> Evaluation:
+        """Evaluate at a theta in the core's units.
+
+        Raises
+        ------
+        ConvergenceError
+            If the residual variance is zero to rounding.
+        """
+        self.n_evaluations += 1
+        try:
+            found = self._core.evaluate(
+                lambda_=self.structure.matrix(theta),
+                reml=self._reml,
+                derivatives=derivatives,
+                n_threads=self._n_threads,
+            )
+        except _core.NotPositiveDefinite:
+            raise ConvergenceError(
+                "the residual variance is zero to rounding: the model fits the data exactly"
+            ) from None
+        return Evaluation(
+            found.value + self._constant,
+            found.gradient,
+            found.hessian,
+            found.gamma,
+            found.inverse_factor,
+        )
+
+
+class Units:
+    """Changes of basis between the core's columns and the user's.
+
+    Parameters
+    ----------
+    design : Design
+    statistics : RowStatistics
+    core : BlockObjective
+    kept : sequence of int
+        The columns of X that are in the model.
+    response_fit : array of shape (columns before y,)
+        What the second pass took from the response, on shifted columns.
+    """
+
+    def __init__(
+        self,
+        design: Design,
+        statistics: RowStatistics,
+        core: _core.BlockObjective,
+        kept: Sequence[int],
+        response_fit: FloatArray,
+    ) -> None:
+        self.structure = Structure(tuple(design.blocks))
+        self.n, self.p = statistics.core.n_rows_used, len(kept)
+        self.log_weights = statistics.core.log_weights
+        shift = np.asarray(statistics.core.shift)
+        z_scale = np.asarray(core.z_scale)
+        m_scale = np.asarray(core.m_scale)
+        self.x_scale, self.y_scale = m_scale[:-1], float(m_scale[-1])
+
+        q = self.structure.q
+        self.z_basis = np.zeros((q, q))
+        for j, anchor in enumerate(design.z_anchor):
+            self.z_basis[j, j] = 1 / z_scale[j]
+            if anchor >= 0 and j != anchor:
+                self.z_basis[anchor, j] = -shift[j] / z_scale[j]
+
+        columns = [design.x_columns[k] for k in kept]
+        ones = np.zeros(self.p) if design.ones is None else design.ones[list(kept)]
+        self._unshift = np.eye(self.p) - np.outer(ones, shift[columns])
+        self.x_basis = self._unshift / self.x_scale
+        self._fixed = self._unshift @ response_fit[columns] + ones * shift[-1]
+
+    def beta(self, inverse_factor: FloatArray) -> FloatArray:
+        """Return the fixed effects in the user's units."""
+        p = self.p
+        scaled = -inverse_factor[:p, p] / inverse_factor[p, p]
+        return self.y_scale * (self.x_basis @ scaled) + self._fixed
+
+    def sigma(self, inverse_factor: FloatArray, reml: bool) -> float:
+        """Return the residual standard deviation in the user's units."""
+        nu = self.n - self.p if reml else self.n
+        return float(self.y_scale / (inverse_factor[self.p, self.p] * np.sqrt(nu)))
+
+    def unscaled_covariance_factor(self, inverse_factor: FloatArray) -> FloatArray:
+        """Return F with Var(beta) = sigma^2 F F', in the user's units."""
+        return np.asarray(self.x_basis @ inverse_factor[: self.p, : self.p])
+
+    def to_user(self, theta: FloatArray) -> FloatArray:
+        """Return the user's theta for one of the core."""
+        structure = self.structure
+        return structure.theta(structure.canonical(self.z_basis @ structure.matrix(theta)))
+
+    def to_core(self, theta: FloatArray) -> FloatArray:
+        """Return the core's theta for one of the user."""
+        structure = self.structure
+        return structure.theta(
+            structure.canonical(np.linalg.solve(self.z_basis, structure.matrix(theta)))
+        )

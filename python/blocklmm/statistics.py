@@ -1,0 +1,245 @@
+"""One pass over the rows: a design and a frame to the core's sufficient statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from . import _core
+from .columns import Design
+from .errors import DataError, rows_phrase
+from .frames import Array, Categories, Frame, Numbers, SlicedNumbers
+
+_ROWS_A_CALL = 1 << 21  # columns read in place: a call long enough to matter, short for Ctrl-C
+_ROWS_A_CHUNK = 1 << 16  # converted or evaluated columns: what may exist at one time
+
+
+@dataclass(slots=True)
+class GroupLabels:
+    """The rows' groups as integers: ``codes - base`` is the group's slot, negative is missing."""
+
+    name: str
+    codes: Array
+    base: int
+    n_slots: int
+    levels: pd.Index[Any] | None  # by slot; None where the label is base + slot
+    in_order: bool
+
+    def of_slots(self, slots: Sequence[int] | Array) -> pd.Index[Any]:
+        """Return the labels of some slots."""
+        if self.levels is None:
+            return pd.Index(np.asarray(slots, dtype=np.int64) + self.base, dtype=np.int64)
+        return self.levels[np.asarray(slots, dtype=np.int64)]
+
+
+def group_labels(frame: Frame, names: tuple[str, ...]) -> GroupLabels:
+    """Find the groups of a grouping factor.
+
+    Parameters
+    ----------
+    frame : Frame
+    names : tuple of str
+        Columns whose joint levels are the groups.
+
+    Raises
+    ------
+    DataError
+        If a column is unknown, or a float with missing values.
+    """
+    if len(names) == 1:
+        return _labels_of_column(frame, names[0])
+    parts = [_as_codes(_labels_of_column(frame, name)) for name in names]
+    codes = np.zeros(frame.n_rows, dtype=np.int64)
+    missing = np.zeros(frame.n_rows, dtype=bool)
+    for part, levels in parts:
+        codes = codes * len(levels) + part
+        missing |= part < 0
+    codes[missing] = -1
+    sizes = [len(levels) for _, levels in parts]
+    found: Array = np.arange(int(np.prod(sizes)))
+    if len(found) > frame.n_rows + 1024:
+        codes, found = pd.factorize(np.where(missing, -1, codes), sort=True)
+        if missing.any():  # the code of "missing" sorts first
+            codes, found = codes - 1, found[1:]
+    places = np.unravel_index(np.asarray(found, dtype=np.int64), sizes)
+    joined = parts[0][1][places[0]].astype(str)
+    for (_, levels), place in zip(parts[1:], places[1:], strict=True):
+        joined = joined + ":" + levels[place].astype(str)
+    return GroupLabels(":".join(names), codes, 0, len(found), joined, in_order=True)
+
+
+def _labels_of_column(frame: Frame, name: str) -> GroupLabels:
+    column = frame.column(name)
+    if isinstance(column, Categories):
+        return GroupLabels(
+            name, column.codes, 0, len(column.levels), column.levels, column.ordered_levels
+        )
+    values = column.rows(0, frame.n_rows) if isinstance(column, SlicedNumbers) else column.array
+    if values.dtype.kind == "f":
+        bad = np.flatnonzero(~np.isfinite(values))
+        if len(bad):
+            raise DataError(
+                f"the grouping column {name!r} is {values.dtype} and has missing or infinite "
+                f"values in {rows_phrase(len(bad), bad[:5].tolist())}: drop these rows, or make "
+                "it a column of text, categories or nullable integers"
+            )
+        if (values == np.floor(values)).all() and (np.abs(values) < 2**53).all():
+            values = values.astype(np.int64)
+    if values.dtype.kind == "b":
+        levels = pd.Index([False, True])
+        return GroupLabels(name, values.view(np.uint8), 0, 2, levels, in_order=True)
+    if values.dtype.kind in "iu":
+        low, high = int(values.min()), int(values.max())
+        if high - low < len(values) + 1024 and high < 2**63:
+            return GroupLabels(name, values, low, high - low + 1, None, in_order=True)
+    codes, uniques = pd.factorize(values)
+    return GroupLabels(name, codes, 0, len(uniques), pd.Index(uniques), in_order=False)
+
+
+def _as_codes(labels: GroupLabels) -> tuple[npt.NDArray[np.int64], pd.Index[Any]]:
+    """Return codes from 0 in the labels' order, and the labels."""
+    codes = np.asarray(labels.codes, dtype=np.int64) - labels.base
+    found = labels.of_slots(np.arange(labels.n_slots))
+    if labels.in_order:
+        return codes, found
+    order = np.asarray(found.argsort())
+    place = np.full(len(found) + 1, -1, dtype=np.int64)
+    place[order] = np.arange(len(found))
+    return place[codes], found[order]
+
+
+@dataclass(slots=True, weakref_slot=True)
+class Dropped:
+    """Rows left out of a fit.
+
+    Attributes
+    ----------
+    n_rows : int
+        Rows dropped because a value is missing.
+    by_column : dict
+        Missing values by column; a row may miss several.
+    """
+
+    n_rows: int
+    by_column: dict[str, int]
+
+
+class RowStatistics:
+    """The core's statistics of all rows, and the labels of its groups.
+
+    Parameters
+    ----------
+    design : Design
+    frame : Frame
+    group : tuple of str or None
+        The grouping factor's columns; None without random terms.
+    missing : {"drop", "error"}
+    n_threads : int
+    refine : (shift, response_fit), optional
+        See ``Statistics::adopt`` of the core.
+
+    Raises
+    ------
+    DataError
+        For infinite values, weights that are not positive, missing values with ``"error"``, and
+        when no row is left.
+    """
+
+    def __init__(
+        self,
+        design: Design,
+        frame: Frame,
+        group: tuple[str, ...] | None,
+        missing: str,
+        n_threads: int,
+        refine: tuple[Array, Array] | None = None,
+    ) -> None:
+        self._labels = None if group is None else group_labels(frame, group)
+        labels = self._labels
+        self.core = _core.Statistics(
+            recipes=design.recipes,
+            columns=[recipe for recipe, _ in design.columns],
+            shifted=[shifted for _, shifted in design.columns],
+            n_random=design.n_random,
+            n_sources=len(design.sources),
+            weight=design.weight,
+            n_slots=labels.n_slots if labels else 0,
+        )
+        if refine is not None:
+            self.core.adopt(*refine)
+        sources = [s for s in design.bind(frame) if s is not None]
+        in_place = all(isinstance(s, Numbers | Categories) for s in sources)
+        step = _ROWS_A_CALL if in_place else _ROWS_A_CHUNK
+        codes = labels.codes if labels else np.broadcast_to(np.int8(0), frame.n_rows)
+        base = labels.base if labels else 0
+        for start in range(0, frame.n_rows, step):
+            stop = min(start + step, frame.n_rows)
+            arrays = [s.rows(start, stop) for s in sources]
+            self.core.update(arrays, codes[start:stop], base, n_threads)
+        self._slots = np.asarray(self.core.finish(), dtype=np.int64)
+        self._check(design, labels, missing)
+
+    @cached_property
+    def levels(self) -> pd.Index[Any]:
+        """Labels of the groups, as the core numbers them."""
+        if self._labels is None:
+            return pd.Index([])
+        return self._labels.of_slots(self._slots)
+
+    @cached_property
+    def order(self) -> npt.NDArray[np.int64]:
+        """The groups in the order in which they are shown: categories' own, or sorted."""
+        if self._labels is None or self._labels.in_order:
+            return np.arange(len(self._slots))
+        return np.asarray(self.levels.argsort(), dtype=np.int64)
+
+    @property
+    def group_name(self) -> str:
+        """The grouping factor's name."""
+        return self._labels.name if self._labels else ""
+
+    def __getstate__(self) -> dict[str, Any]:
+        _ = self.levels, self.order
+        return {**self.__dict__, "_labels": None}
+
+    def _check(self, design: Design, labels: GroupLabels | None, missing: str) -> None:
+        core = self.core
+        names = [design.source_name(k) for k in range(len(design.sources))]
+        names.append(labels.name if labels else "")
+        for name, (count, first) in zip(names[:-1], core.infinite, strict=False):
+            if count:
+                raise DataError(
+                    f"column {name!r} has infinite values in {rows_phrase(count, first)}: remove "
+                    "these rows or make the values missing"
+                )
+        count, first = core.infinite[-1]
+        if count:
+            raise DataError(f"a product of columns overflows in {rows_phrase(count, first)}")
+        count, first = core.bad_weights
+        if count:
+            raise DataError(f"weights are zero or negative in {rows_phrase(count, first)}")
+        found = {n: c for n, (c, _) in zip(names, core.missing, strict=True) if c}
+        if found and missing == "error":
+            texts = [
+                f"column {name!r} has missing values in {rows_phrase(count, first)}"
+                for name, (count, first) in zip(names, core.missing, strict=True)
+                if count
+            ]
+            raise DataError("; ".join(texts) + ". missing='drop' leaves such rows out")
+        if design.weight >= 0:
+            kind, *rest = design.recipes[design.weight]
+            weights_missing, first = core.missing[rest[0]] if kind == "numeric" else (0, [])
+            if weights_missing:
+                raise DataError(f"weights are missing in {rows_phrase(weights_missing, first)}")
+        self.dropped = Dropped(core.n_rows_seen - core.n_rows_used, found)
+        if core.n_rows_used == 0:
+            parts = ", ".join(f"{name!r}: {c}" for name, c in found.items())
+            raise DataError(
+                f"no row is left: all {core.n_rows_seen} rows have a missing value ({parts})"
+            )
