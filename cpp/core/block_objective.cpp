@@ -43,7 +43,7 @@ BLOCKLMM_INLINE Lanes factor_batch(const Lanes* batch, const double* lambda, Siz
   for (Index i = 0; i < q; ++i)
     for (Index j = 0; j < q; ++j) {
       Lanes sum{};
-      for (Index k = i > j ? i : j; k < q; ++k) sum += R[k * (k + 1) / 2 + i] * lambda[k + j * q];
+      for (Index k = i; k < q; ++k) sum += R[k * (k + 1) / 2 + i] * lambda[k + j * q];
       RL[i * q + j] = sum;
     }
   Lanes determinant = broadcast(1);
@@ -210,7 +210,8 @@ BlockObjective::BlockObjective(const Statistics& statistics, std::vector<Index> 
       groups_(statistics, units_),
       free_(std::move(free_entries)) {
   for (const auto& [row, column] : free_)
-    require(0 <= column && column <= row && row < units_.q, "a free entry of lambda");
+    require(0 <= column && column < units_.q && 0 <= row && row < units_.q,
+            "a free entry of lambda");
 }
 
 BlockEvaluation BlockObjective::evaluate(const Matrix& lambda, bool reml, bool derivatives,
@@ -290,7 +291,7 @@ BlockEvaluation BlockObjective::evaluate(const Matrix& lambda, bool reml, bool d
   std::vector<Matrix> S_hat;
   for (const auto& [a, b] : free_) {
     Matrix half = Matrix::Zero(m, m);
-    for (Index j = b; j < q; ++j)
+    for (Index j = 0; j < q; ++j)
       for (Index beta = 0; beta < m; ++beta)
         for (Index alpha = 0; alpha < m; ++alpha)
           half(alpha, beta) -= lambda(j, b) * moments(alpha * q + a, beta * q + j);
@@ -309,8 +310,8 @@ BlockEvaluation BlockObjective::evaluate(const Matrix& lambda, bool reml, bool d
     for (Index l = 0; l <= k; ++l) {
       const auto [c, d] = free_[static_cast<std::size_t>(l)];
       double value = b == d ? 2 * gamma(a, c) : 0.0;
-      for (Index i = b; i < q; ++i)
-        for (Index j = d; j < q; ++j) {
+      for (Index i = 0; i < q; ++i)
+        for (Index j = 0; j < q; ++j) {
           const double weight = lambda(i, b) * lambda(j, d);
           if (weight != 0)
             value += weight * (tensor(j, a, i, c) + tensor(c, a, i, j) + tensor(j, i, a, c) +

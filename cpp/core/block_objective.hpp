@@ -23,6 +23,7 @@
 //             - sum_ab S^_k,ab S^_l,ab (REML: a, b in X) - 2 sum_a S^_k,ae S^_l,ae
 //             - S^_k,ee S^_l,ee / nu
 //
+// lambda may be any q x q matrix: only T matters, and the optimiser picks the factor it likes.
 // Both passes are sums over batches of eight groups, in tasks of a fixed size.
 
 namespace blocklmm {

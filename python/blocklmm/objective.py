@@ -68,8 +68,16 @@ class Structure:
     @property
     def entries(self) -> list[tuple[int, int]]:
         """Row and column in lambda of each entry of theta: column-major lower triangles."""
+        return [(i, j) for i, j in self.block_entries if i >= j]
+
+    @property
+    def block_entries(self) -> list[tuple[int, int]]:
+        """Row and column of all entries of the blocks, column by column."""
         return [
-            (i, j) for s in self.slices for j in range(s.start, s.stop) for i in range(j, s.stop)
+            (i, j)
+            for s in self.slices
+            for j in range(s.start, s.stop)
+            for i in range(s.start, s.stop)
         ]
 
     def matrix(self, theta: FloatArray) -> FloatArray:
@@ -93,7 +101,11 @@ class Structure:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The criterion at one theta, in the core's units; see ``cpp/core/block_objective.hpp``."""
+    """The criterion at one factor F of T = F F', in the core's units.
+
+    See ``cpp/core/block_objective.hpp``; gradient and Hessian are those in all entries of F's
+    blocks (``Structure.block_entries``).
+    """
 
     value: float
     gradient: FloatArray
@@ -103,7 +115,7 @@ class Evaluation:
 
 
 class Objective:
-    """The REML criterion, or minus twice the log-likelihood, as a function of theta.
+    """The REML criterion, or minus twice the log-likelihood, as a function of a factor of T.
 
     Parameters
     ----------
@@ -125,8 +137,8 @@ class Objective:
             self._constant += 2 * float(np.log(units.x_scale).sum())
         self.n_evaluations = 0
 
-    def __call__(self, theta: FloatArray, derivatives: bool = True) -> Evaluation:
-        """Evaluate at a theta in the core's units.
+    def __call__(self, factor: FloatArray, derivatives: bool = True) -> Evaluation:
+        """Evaluate at T = F F' for a block diagonal F (q x q) in the core's units.
 
         Raises
         ------
@@ -136,7 +148,7 @@ class Objective:
         self.n_evaluations += 1
         try:
             found = self._core.evaluate(
-                lambda_=self.structure.matrix(theta),
+                lambda_=factor,
                 reml=self._reml,
                 derivatives=derivatives,
                 n_threads=self._n_threads,

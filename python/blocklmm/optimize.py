@@ -1,33 +1,35 @@
-"""Trust-region Newton over theta, and the certificate that an optimum is one.
+"""Trust-region Newton over T = F F', and the certificate that an optimum is one.
 
-The criterion f depends on lambda only through T = lambda lambda', so theta needs no bounds: the
-trust region follows negative curvature out of saddles (Conn, Gould & Toint 2000, ch. 7), each
-step solved exactly from the eigenvalues of the Hessian (Moré & Sorensen 1983).
+The criterion f depends on lambda only through T, so a factor F of T needs no bounds: the trust
+region follows negative curvature out of saddles (Conn, Gould & Toint 2000, ch. 7), each step solved
+exactly from the eigenvalues of the Hessian (Moré & Sorensen 1983).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from .objective import Evaluation, Structure, canonical_factor
+from .objective import Evaluation, Structure
 
 FloatArray = npt.NDArray[np.float64]
 _EPS = float(np.finfo(np.float64).eps)
+_WORTH_A_DESCENT = 1.0  # a boundary point this little above the minimum found may lead lower
 
 
 class Function(Protocol):
-    """What is minimised."""
+    """What is minimised: f as a function of a factor F of T = F F'."""
 
     structure: Structure
     n: int
     n_evaluations: int
 
-    def __call__(self, theta: FloatArray, derivatives: bool = True) -> Evaluation:
-        """Evaluate at theta."""
+    def __call__(self, factor: FloatArray, derivatives: bool = True) -> Evaluation:
+        """Evaluate at a block diagonal factor."""
         ...
 
 
@@ -42,7 +44,7 @@ class Certificate:
     Attributes
     ----------
     gradient : float
-        Largest absolute entry of df/dtheta.
+        Largest absolute entry of df/dF = 2 Gamma F, F a factor of T.
     min_eigenvalue : float
         Smallest eigenvalue of Gamma over the terms (``nan`` without random terms). At a singular
         fit it is the slope of the criterion into the cone, and positive.
@@ -60,9 +62,20 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Optimum:
-    """The best theta found, in the core's units."""
+    """The best point found, in the core's units.
 
-    theta: FloatArray
+    Attributes
+    ----------
+    factor : array of shape (q, q)
+        The canonical lambda: lower triangular by blocks, with a non-negative diagonal.
+    evaluation : Evaluation
+        The criterion there.
+    certificate : Certificate
+    converged : bool
+        Whether the certificate holds.
+    """
+
+    factor: FloatArray
     evaluation: Evaluation
     certificate: Certificate
     converged: bool
@@ -88,48 +101,117 @@ class Tolerances:
 
 
 def minimize(
-    f: Function, start: FloatArray, max_evaluations: int, tolerances: Tolerances
+    f: Function, starts: Sequence[FloatArray], max_evaluations: int, tolerances: Tolerances
 ) -> Optimum:
-    """Minimise f from a start; leave saddles that the certificate shows; set zeros exactly.
+    """Minimise f from some starts, look at the boundary for a lower minimum, keep the best.
 
     Parameters
     ----------
     f : Function
-    start : array of shape (number of parameters,)
+    starts : sequence of arrays of shape (q, q)
+        Block diagonal factors of the first T's.
     max_evaluations : int
+        In all.
     tolerances : Tolerances
 
     Returns
     -------
     Optimum
     """
-    theta, here = start, f(start)
-    for _ in range(8):
-        theta, here, message = _descend(f, theta, here, max_evaluations, tolerances)
-        if message:
-            return _optimum(f, theta, here, tolerances, message)
-        escape = _escape(f, theta, here, tolerances)
-        if escape is None:
-            break
-        theta, here = escape
-    theta, here = _zeros(f, theta, here)
-    return _optimum(f, theta, here, tolerances, "")
+    best = _descend(f, _Chart(f.structure, starts[0]), max_evaluations, tolerances)
+    others = [_Chart(f.structure, start) for start in starts[1:]]
+    nearby = _nearest_boundary(f.structure, best.chart)
+    if nearby is not None and not best.message:
+        probe = f(nearby.factor)
+        if probe.value < best.here.value + _WORTH_A_DESCENT:
+            best = min(best, _descend(f, nearby, max_evaluations, tolerances, probe), key=_value)
+    for chart in others:
+        best = min(best, _descend(f, chart, max_evaluations, tolerances), key=_value)
+    factor, here = _zeros(f, best.chart, best.here)
+    return _optimum(f, factor, here, tolerances, best.message)
+
+
+@dataclass(frozen=True, slots=True)
+class _Descent:
+    chart: _Chart
+    here: Evaluation
+    message: str
+
+
+def _value(descent: _Descent) -> float:
+    return descent.here.value
+
+
+def _nearest_boundary(structure: Structure, chart: _Chart) -> _Chart | None:
+    """Return T with its smallest relevant singular value set to zero; None on the boundary."""
+    block, size = min(enumerate(chart.sizes), key=lambda k: k[1][-1], default=(0, np.zeros(1)))
+    if size[-1] <= 1e-3:
+        return None
+    factor = chart.factor.copy()
+    factor[:, structure.slices[block].stop - 1] = 0.0
+    return _Chart(structure, factor)
+
+
+class _Chart:
+    """Coordinates of T = F F' near a point, in which nothing is redundant.
+
+    With F = U diag(s) from the singular values of a term's block, T = (F + U E)(F + U E)'. Of the
+    q^2 entries of E, those that only rotate F are left out: for each pair (i, j), E moves along
+    s_j e_i e_j' + s_i e_j e_i', which is orthogonal to the rotation (the horizontal space of the
+    quotient by rotations; Journee, Bach, Absil & Sepulchre 2010, sec. 3). Where s_j is zero this
+    turns the range of T without leaving the boundary, and e_j e_j' leaves it: its curvature is
+    that of Gamma, so a saddle on the boundary shows as a negative eigenvalue of the Hessian.
+    """
+
+    def __init__(self, structure: Structure, factor: FloatArray) -> None:
+        self.factor = np.zeros_like(factor)
+        self.sizes: list[FloatArray] = []
+        columns = []
+        at = 0
+        total = sum(b * b for b in structure.blocks)
+        for s in structure.slices:
+            left, size, _ = np.linalg.svd(factor[s, s])
+            self.factor[s, s] = left * size
+            self.sizes.append(size)
+            b = len(size)
+            for j in range(b):
+                for i in range(j + 1):
+                    E = np.zeros((b, b))
+                    E[i, j], E[j, i] = (size[j], size[i]) if size[i] > 1e-100 else (1.0, 1.0)
+                    column = np.zeros(total)
+                    column[at : at + b * b] = (left @ E).ravel(order="F") / np.linalg.norm(E)
+                    columns.append(column)
+            at += b * b
+        self._entries = tuple(np.array(structure.block_entries, dtype=np.intp).reshape(-1, 2).T)
+        self._basis = np.column_stack(columns) if columns else np.zeros((0, 0))
+
+    def derivatives(self, here: Evaluation) -> tuple[FloatArray, FloatArray]:
+        """Gradient and Hessian in these coordinates."""
+        return self._basis.T @ here.gradient, self._basis.T @ here.hessian @ self._basis
+
+    def moved(self, structure: Structure, step: FloatArray) -> _Chart:
+        """Return the chart at another point, given in these coordinates."""
+        factor = self.factor.copy()
+        factor[self._entries] += self._basis @ step
+        return _Chart(structure, factor)
 
 
 def _descend(
     f: Function,
-    theta: FloatArray,
-    here: Evaluation,
+    chart: _Chart,
     max_evaluations: int,
     tolerances: Tolerances,
-) -> tuple[FloatArray, Evaluation, str]:
-    radius = 1.0
-    rounding = 16 * _EPS * (abs(here.value) + f.n)
+    here: Evaluation | None = None,
+) -> _Descent:
+    here = f(chart.factor) if here is None else here
+    radius = 0.5
+    rounding = 1e-12 * (abs(here.value) + f.n)
     before = np.inf
-    while theta.size:
-        values, vectors = np.linalg.eigh(here.hessian)
-        slopes = vectors.T @ here.gradient
-        flat = 1e-9 * max(float(np.abs(values).max()), 1e-9 * f.n)
+    while chart.sizes:
+        gradient, hessian = chart.derivatives(here)
+        values, vectors = np.linalg.eigh(hessian)
+        slopes = vectors.T @ gradient
+        flat = max(1e-13 * float(np.abs(values).max()), 1e-10 * f.n)
         newton = 0.5 * float((slopes**2 / np.maximum(np.abs(values), flat)).sum())
         if values[0] > -flat:
             stalled = newton > 0.05 * before and newton < 1e-10
@@ -137,17 +219,15 @@ def _descend(
                 break
         before = newton
         if f.n_evaluations >= max_evaluations:
-            return theta, here, f"stopped after {f.n_evaluations} evaluations"
+            return _Descent(chart, here, f"stopped after {f.n_evaluations} evaluations")
         in_basis, predicted = _trust_region_step(values, slopes, radius)
         length = float(np.linalg.norm(in_basis))
-        step = vectors @ in_basis
-        there = f(theta + step)
+        next_chart = chart.moved(f.structure, vectors @ in_basis)
+        there = f(next_chart.factor)
         actual = here.value - there.value
         if predicted < rounding:  # values can't tell: gradients do
-            accept = bool(
-                actual > -rounding
-                and np.abs(there.gradient).max() <= 2 * np.abs(here.gradient).max()
-            )
+            shorter = np.linalg.norm(there.gradient) < np.linalg.norm(here.gradient)
+            accept = bool(shorter and actual > -rounding)
             ratio = 1.0 if accept else 0.0
         else:
             ratio = actual / predicted
@@ -155,12 +235,12 @@ def _descend(
         if ratio < 0.25:
             radius = 0.25 * length
         elif ratio > 0.75 and length > 0.9 * radius:
-            radius *= 3.0
+            radius *= 2.0
         if accept:
-            theta, here = theta + step, there
+            chart, here = next_chart, there
         elif predicted < rounding or radius < 1e-12:
             break
-    return theta, here, ""
+    return _Descent(chart, here, "")
 
 
 def _trust_region_step(
@@ -204,76 +284,45 @@ def _trust_region_step(
     return step, predicted
 
 
-def _gamma_eigen(f: Function, here: Evaluation) -> tuple[float, slice | None, FloatArray]:
-    """Smallest eigenvalue of Gamma over the terms, the term, and the eigenvector."""
-    best: tuple[float, slice | None, FloatArray] = (np.nan, None, np.empty(0))
-    for s in f.structure.slices:
-        values, vectors = np.linalg.eigh(here.gamma[s, s])
-        if best[1] is None or values[0] < best[0]:
-            best = float(values[0]), s, vectors[:, 0]
-    return best
+def _min_eigenvalue(f: Function, here: Evaluation) -> float:
+    """Smallest eigenvalue of Gamma over the terms."""
+    return min(
+        (float(np.linalg.eigvalsh(here.gamma[s, s])[0]) for s in f.structure.slices),
+        default=np.nan,
+    )
 
 
-def _escape(
-    f: Function, theta: FloatArray, here: Evaluation, tolerances: Tolerances
-) -> tuple[FloatArray, Evaluation] | None:
-    """Step from a saddle along the negative direction v of Gamma: T + t v v' lowers f by t|gamma|."""
-    lowest, block, vector = _gamma_eigen(f, here)
-    if block is None or lowest >= -tolerances.eigenvalue * f.n:
-        return None
-    matrix = f.structure.matrix(theta)
-    for t in (0.1, 0.01, 1e-3, 1e-4, 1e-6):
-        moved = matrix.copy()
-        moved[block, block] = canonical_factor(
-            np.column_stack([matrix[block, block], np.sqrt(t) * vector])
-        )
-        there_theta = f.structure.theta(moved)
-        there = f(there_theta)
-        if there.value < here.value:
-            return there_theta, there
-    return None
+def _zeros(f: Function, chart: _Chart, here: Evaluation) -> tuple[FloatArray, Evaluation]:
+    """Set tiny singular values of lambda to zero where that costs no more than rounding.
 
-
-def _zeros(
-    f: Function, theta: FloatArray, here: Evaluation
-) -> tuple[FloatArray, Evaluation]:
-    """Set singular directions of lambda to exactly zero where that costs no more than rounding."""
-    matrix = f.structure.canonical(f.structure.matrix(theta))
-    candidate = matrix.copy()
-    for s in f.structure.slices:
-        left, values, _ = np.linalg.svd(matrix[s, s])
-        tiny = values < 1e-3
-        if tiny.any() and (values > 0).any():
-            values[tiny] = 0.0
-            candidate[s, s] = canonical_factor(left * values, tolerance=1e-9)
-    theta = f.structure.theta(matrix)
-    if not np.array_equal(candidate, matrix):
-        there_theta = f.structure.theta(candidate)
-        there = f(there_theta)
+    Returns the canonical lambda and the evaluation there.
+    """
+    if any(((size > 0) & (size < 1e-3)).any() for size in chart.sizes):
+        rounded = chart.factor.copy()
+        for s, size in zip(f.structure.slices, chart.sizes, strict=True):
+            rounded[s, s][:, size < 1e-3] = 0.0
+        there = f(rounded)
         if there.value <= here.value + 16 * _EPS * (abs(here.value) + f.n):
-            return there_theta, there
-    return theta, here
+            return f.structure.canonical(rounded), there
+    return f.structure.canonical(chart.factor), here
 
 
 def _optimum(
-    f: Function, theta: FloatArray, here: Evaluation, tolerances: Tolerances, message: str
+    f: Function, factor: FloatArray, here: Evaluation, tolerances: Tolerances, message: str
 ) -> Optimum:
-    gradient = float(np.abs(f.structure.theta(2 * here.gamma @ f.structure.matrix(theta))).max(initial=0.0))
-    lowest, _, _ = _gamma_eigen(f, here)
+    gradient = float(np.abs(here.gradient).max(initial=0.0))
+    lowest = _min_eigenvalue(f, here)
     flat = gradient <= tolerances.gradient * f.n
-    minimal = theta.size == 0 or lowest >= -tolerances.eigenvalue * f.n
+    minimal = not f.structure.blocks or lowest >= -tolerances.eigenvalue * f.n
     converged = not message and flat and minimal
     if not message:
-        if not theta.size:
+        if not f.structure.blocks:
             message = "closed form: the model has no random terms"
         elif converged:
-            singular = any(
-                np.linalg.matrix_rank(f.structure.matrix(theta)[s, s]) < s.stop - s.start
-                for s in f.structure.slices
-            )
+            singular = any((np.diag(factor)[s] == 0).any() for s in f.structure.slices)
             message = "optimal, on the boundary (singular)" if singular else "optimal"
         else:
             message = "no descent is left, but the certificate does not hold"
     return Optimum(
-        theta, here, Certificate(gradient, lowest, f.n_evaluations, message), converged
+        factor, here, Certificate(gradient, lowest, f.n_evaluations, message), converged
     )
