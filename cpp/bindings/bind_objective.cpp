@@ -18,6 +18,20 @@ py::array_t<double> column_major(Index n, Index rows, Index columns) {
                              {rows * columns * size, size, rows * size});
 }
 
+double* ModesResult::*field_of(const std::string& name) {
+  if (name == "modes") return &ModesResult::modes;
+  if (name == "conditional") return &ModesResult::conditional;
+  if (name == "prediction") return &ModesResult::prediction;
+  if (name == "cross") return &ModesResult::cross;
+  if (name == "own") return &ModesResult::own;
+  if (name == "weight") return &ModesResult::weight;
+  throw InvalidArgument("unknown result: " + name);
+}
+
+bool is_vector(const std::string& name) {
+  return name == "modes" || name == "own" || name == "weight";
+}
+
 }  // namespace
 
 void bind_objective(py::module_& module) {
@@ -35,6 +49,7 @@ void bind_objective(py::module_& module) {
       .def("evaluate", &BlockObjective::evaluate, py::kw_only(), py::arg("lambda_"),
            py::arg("reml"), py::arg("derivatives"), py::arg("n_threads"),
            py::call_guard<py::gil_scoped_release>())
+      .def_property_readonly("within", [](const BlockObjective& self) { return self.within(); })
       .def_property_readonly("n_patterns", &BlockObjective::n_patterns)
       .def_property_readonly("cross_products",
                              [](const BlockObjective& self) { return self.units().C; })
@@ -46,29 +61,27 @@ void bind_objective(py::module_& module) {
           "modes",
           [](const BlockObjective& self, const Statistics& statistics, const Matrix& lambda,
              const Matrix& inverse_factor, const Matrix& basis, const GroupNumbers& groups,
-             bool conditional, bool prediction, bool cross) {
+             const std::vector<std::string>& wanted) {
             const Index n = groups.size(), q = self.units().q, p = self.units().p;
-            py::array_t<double> modes({n, q});
-            py::object out[3] = {py::none(), py::none(), py::none()};
-            double* data[3] = {nullptr, nullptr, nullptr};
-            const bool wanted[3] = {conditional, prediction, cross};
-            for (int k = 0; k < 3; ++k) {
-              if (!wanted[k]) continue;
-              auto array = column_major(n, q, k == 2 ? p : q);
-              data[k] = array.mutable_data();
-              out[k] = std::move(array);
+            ModesResult to;
+            py::dict out;
+            for (const std::string& name : wanted) {
+              double* ModesResult::*slot = field_of(name);
+              const Index columns = name == "cross" ? p : q;
+              py::array_t<double> array = is_vector(name) ? py::array_t<double>({n, q})
+                                                          : column_major(n, q, columns);
+              to.*slot = array.mutable_data();
+              out[name.c_str()] = std::move(array);
             }
-            double* to = modes.mutable_data();
             {
               const py::gil_scoped_release released;
               conditional_modes(statistics, self.units(), {lambda, inverse_factor, basis},
-                                groups.data(), n, to, data[0], data[1], data[2]);
+                                groups.data(), n, to);
             }
-            return py::make_tuple(modes, out[0], out[1], out[2]);
+            return out;
           },
           py::kw_only(), py::arg("statistics"), py::arg("lambda_"), py::arg("inverse_factor"),
-          py::arg("basis"), py::arg("groups"), py::arg("conditional"), py::arg("prediction"),
-          py::arg("cross"));
+          py::arg("basis"), py::arg("groups"), py::arg("wanted"));
 }
 
 }  // namespace blocklmm::python

@@ -45,6 +45,8 @@ class BlockObjective {
   BlockEvaluation evaluate(const Matrix& lambda, bool reml, bool derivatives, int n_threads) const;
 
   const Standardization& units() const { return units_; }
+  // What is left of C = M'M within the groups, with lambda infinitely large.
+  const Matrix& within() const { return groups_.within; }
   Index n_patterns() const { return groups_.n_patterns; }
 
  private:

@@ -1,12 +1,14 @@
 #include "modes.hpp"
 
+#include <limits>
+
 #include "errors.hpp"
 
 namespace blocklmm {
 
 void conditional_modes(const Statistics& statistics, const Standardization& units,
                        const ModesRequest& request, const Index* groups, Index n_groups,
-                       double* modes, double* conditional, double* prediction, double* cross) {
+                       const ModesResult& to) {
   const Index q = units.q, p = units.p;
   const Matrix& lambda = request.lambda;
   require(lambda.rows() == q && lambda.cols() == q && request.basis.rows() == q &&
@@ -27,16 +29,31 @@ void conditional_modes(const Statistics& statistics, const Standardization& unit
     const Eigen::LLT<Matrix> factor(U);
     half = factor.matrixL().solve(basis_lambda.transpose());  // L^-1 (basis lambda)'
     data.noalias() = half.transpose() * factor.matrixL().solve(RL.transpose() * group.Y);
-    if (modes) Eigen::Map<Vector>(modes + k * q, q).noalias() = data * e;
-    Matrix variance = half.transpose() * half;
-    if (conditional) Eigen::Map<Matrix>(conditional + k * q * q, q, q) = variance;
-    if (!prediction && !cross) continue;
-    spread.noalias() = data.leftCols(p) * N_X;
-    if (prediction) {
-      variance.noalias() += spread * spread.transpose();
-      Eigen::Map<Matrix>(prediction + k * q * q, q, q) = variance;
+    if (to.modes) Eigen::Map<Vector>(to.modes + k * q, q).noalias() = data * e;
+    if (to.own) {
+      const Vector Ye = group.Y * e;
+      const bool full = group.R.diagonal().minCoeff() > 0;
+      Eigen::Map<Vector> own(to.own + k * q, q);
+      if (full)
+        own = request.basis * group.R.triangularView<Eigen::Upper>().solve(Ye);
+      else
+        own.setConstant(std::numeric_limits<double>::quiet_NaN());
     }
-    if (cross) Eigen::Map<Matrix>(cross + k * q * p, q, p) = spread;
+    if (to.weight) {
+      const Matrix share = half.transpose() * factor.matrixL().solve(RL.transpose() * group.R);
+      Eigen::Map<Vector>(to.weight + k * q, q) =
+          (share * request.basis.inverse()).diagonal();
+    }
+    if (!to.conditional && !to.prediction && !to.cross) continue;
+    Matrix variance = half.transpose() * half;
+    if (to.conditional) Eigen::Map<Matrix>(to.conditional + k * q * q, q, q) = variance;
+    if (!to.prediction && !to.cross) continue;
+    spread.noalias() = data.leftCols(p) * N_X;
+    if (to.prediction) {
+      variance.noalias() += spread * spread.transpose();
+      Eigen::Map<Matrix>(to.prediction + k * q * q, q, q) = variance;
+    }
+    if (to.cross) Eigen::Map<Matrix>(to.cross + k * q * p, q, p) = spread;
   }
 }
 

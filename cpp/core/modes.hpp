@@ -9,7 +9,10 @@
 //     Var(b^_i - b_i) = that + sigma^2 (T D~_Xi) S_XX^-1 (T D~_Xi)'
 //     Cov(beta^, b^_i - b_i) = -sigma^2 S_XX^-1 (T D~_Xi)'
 //
-// Everything comes back relative to sigma, in the units of Standardization, and multiplied by
+//     own estimate  A_i^-1 D_i e  (least squares from the group alone),  b_i = (T A~_i) own
+//
+// The diagonal of T A~_i = I - (I + T A_i)^-1 is the weight of the group's own data, the shrinkage
+// factor. Everything comes back relative to sigma, in the units of Standardization, and multiplied by
 // `basis` (q x q) from the left, which takes the effects to the user's columns.
 
 namespace blocklmm {
@@ -20,10 +23,19 @@ struct ModesRequest {
   const Matrix& basis;
 };
 
-// For groups[k]: modes (q), conditional (q x q), prediction (q x q), cross = T D~_X R_XX^-1 (q x p),
-// each written one after the other, by columns. Null pointers are skipped.
+// Where to write the results of groups[k], one after the other, matrices by columns; null pointers
+// are skipped. cross = T D~_X R_XX^-1; an own estimate that the group can't give is NaN.
+struct ModesResult {
+  double* modes = nullptr;        // q
+  double* conditional = nullptr;  // q x q
+  double* prediction = nullptr;   // q x q
+  double* cross = nullptr;        // q x p
+  double* own = nullptr;          // q
+  double* weight = nullptr;       // q
+};
+
 void conditional_modes(const Statistics& statistics, const Standardization& units,
                        const ModesRequest& request, const Index* groups, Index n_groups,
-                       double* modes, double* conditional, double* prediction, double* cross);
+                       const ModesResult& to);
 
 }  // namespace blocklmm

@@ -101,9 +101,9 @@ void RowIssues::append(const RowIssues& later) {
 }
 
 struct Statistics::Unit {
-  Unit(Index packed, std::size_t n_issues)
-      : cross(Vector::Zero(packed)), missing(n_issues), infinite(n_issues) {}
-  Vector cross;
+  Unit(Index packed, Index n_columns, std::size_t n_issues)
+      : cross(Vector::Zero(packed)), sums(Vector::Zero(n_columns)), missing(n_issues), infinite(n_issues) {}
+  Vector cross, plain, sums;
   Index n_rows_used = 0;
   double log_weights = 0;
   std::vector<RowIssues> missing, infinite;
@@ -129,7 +129,7 @@ Statistics::Statistics(StatisticsPlan plan, Index n_slots)
   record_size_ = 1 + q * u - q * (q - 1) / 2;
   records_.assign(static_cast<std::size_t>(q ? n_slots * record_size_ : 0), 0.0);
   if (!q) n_slots_ = 0;
-  shift_ = Vector::Zero(u);
+  shift_ = sums_ = Vector::Zero(u);
   const auto n_issues = static_cast<std::size_t>(plan_.n_sources + 1);
   missing.resize(n_issues);
   infinite.resize(n_issues);
@@ -253,7 +253,20 @@ void Statistics::run_block(const std::vector<Source>& sources, const Source& lab
       for (Index r = 0; r < n_kept; ++r) y[r] -= response_fit_[j] * x[r];
     }
   }
+  if (unit) {
+    for (Index j = 0; j < u; ++j) {
+      const double* values = block.column(j);
+      double sum = 0;
+      for (Index r = 0; r < n_kept; ++r) sum += values[r];
+      unit->sums[j] += sum;
+    }
+  }
   if (plan_.weight >= 0) {
+    const Index n_tiles = padded(u, kTile) / kTile;
+    if (unit) {
+      if (!unit->plain.size()) unit->plain = Vector::Zero(unit->cross.size());
+      add_gram(block, n_tiles, n_kept, unit->plain.data());
+    }
     const double* w = work.column(plan_.weight);
     double log_weights = 0;
     for (Index r = 0; r < n_kept; ++r) {
@@ -284,12 +297,11 @@ void Statistics::update(const std::vector<Source>& sources, const Source& labels
                         std::int64_t base, Index n_rows, int n_threads) {
   require(static_cast<Index>(sources.size()) == plan_.n_sources, "one array for each source");
   if (!shift_known_ && n_rows > 0) choose_shift(sources, n_rows);
-  const Index u = n_columns(), n_tiles = padded(u, kTile) / kTile;
-  const Index packed = n_tiles * (n_tiles + 1) / 2 * kTile * kTile;
+  const Index u = n_columns(), packed = packed_size();
   const Index n_blocks = (n_rows + kBlockRows - 1) / kBlockRows;
   const Index n_units = (n_blocks + kUnitBlocks - 1) / kUnitBlocks;
   const Index n_workers = std::max<Index>(1, std::min<Index>(n_threads, n_units));
-  std::vector<Unit> units(static_cast<std::size_t>(n_units), Unit(packed, missing.size()));
+  std::vector<Unit> units(static_cast<std::size_t>(n_units), Unit(packed, u, missing.size()));
 
   for_each_task(n_workers, static_cast<int>(n_workers), [&](Index worker) {
     Scratch scratch(static_cast<Index>(plan_.recipes.size()), u);
@@ -312,6 +324,8 @@ void Statistics::update(const std::vector<Source>& sources, const Source& labels
     }
     bad_weights.append(unit.bad_weights);
     cross_.add(std::move(unit.cross));
+    if (unit.plain.size()) plain_.add(std::move(unit.plain));
+    sums_ += unit.sums;
   }
   n_rows_seen_ += n_rows;
 }
@@ -330,9 +344,14 @@ std::vector<Index> Statistics::finish() {
   return kept;
 }
 
-Matrix Statistics::cross_products() const {
-  const Index u = n_columns(), n_tiles = padded(u, kTile) / kTile;
-  const Vector packed = cross_.total(Vector::Zero(n_tiles * (n_tiles + 1) / 2 * kTile * kTile));
+Index Statistics::packed_size() const {
+  const Index n_tiles = padded(n_columns(), kTile) / kTile;
+  return n_tiles * (n_tiles + 1) / 2 * kTile * kTile;
+}
+
+Matrix Statistics::unpacked(const PairwiseSum<Vector>& sum) const {
+  const Index u = n_columns();
+  const Vector packed = sum.total(Vector::Zero(packed_size()));
   Matrix C(u, u);
   for (Index i = 0; i < u; ++i)
     for (Index j = 0; j <= i; ++j) {
@@ -341,6 +360,39 @@ Matrix Statistics::cross_products() const {
       C(i, j) = C(j, i) = packed[(tile * kTile + i % kTile) * kTile + j % kTile];
     }
   return C;
+}
+
+Matrix Statistics::cross_products() const { return unpacked(cross_); }
+
+Matrix Statistics::plain_cross_products() const {
+  return unpacked(plan_.weight >= 0 ? plain_ : cross_);
+}
+
+Statistics::State Statistics::state() const {
+  const Vector zero = Vector::Zero(packed_size());
+  return {n_columns(), n_random(),        n_slots_,          n_rows_used_, n_rows_seen_, log_weights_,
+          shift_,      sums_,             cross_.total(zero), plain_.total(zero), records_};
+}
+
+Statistics::Statistics(const State& state)
+    : n_slots_(state.n_groups),
+      n_rows_used_(state.n_rows_used),
+      n_rows_seen_(state.n_rows_seen),
+      log_weights_(state.log_weights),
+      shift_known_(true),
+      shift_(state.shift),
+      sums_(state.sums),
+      records_(state.records) {
+  plan_.columns.assign(static_cast<std::size_t>(state.n_columns), 0);
+  plan_.n_random = state.n_random;
+  plan_.weight = state.plain.isZero(0.0) ? -1 : 0;
+  const Index q = state.n_random, u = state.n_columns;
+  record_size_ = 1 + q * u - q * (q - 1) / 2;
+  require(state.shift.size() == u && state.cross.size() == packed_size() &&
+              static_cast<Index>(records_.size()) == (q ? n_slots_ * record_size_ : 0),
+          "a saved state whose sizes disagree");
+  cross_.add(state.cross);
+  plain_.add(state.plain);
 }
 
 }  // namespace blocklmm

@@ -71,11 +71,24 @@ class Statistics {
   Index n_rows_seen() const { return n_rows_seen_; }
   double log_weights() const { return log_weights_; }
   const Vector& shift() const { return shift_; }
-  Matrix cross_products() const;
+  Matrix cross_products() const;  // C
+  // U'U and the column sums with all weights one, for variances over the rows.
+  Matrix plain_cross_products() const;
+  const Vector& sums() const { return sums_; }
 
   Index record_size() const { return record_size_; }
   const double* record(Index group) const { return records_.data() + group * record_size_; }
   Index group_rows(Index group) const { return static_cast<Index>(record(group)[0]); }
+  // All that later computations need, after finish(): for saving.
+  struct State {
+    Index n_columns, n_random, n_groups, n_rows_used, n_rows_seen;
+    double log_weights;
+    Vector shift, sums, cross, plain;
+    std::vector<double> records;
+  };
+  State state() const;
+  explicit Statistics(const State& state);
+
   // Where z_a u_b stands in a record, for a < q and any column b.
   Index position(Index a, Index b) const;
 
@@ -87,17 +100,19 @@ class Statistics {
  private:
   struct Unit;
   struct Scratch;
+  Index packed_size() const;
+  Matrix unpacked(const PairwiseSum<Vector>& sum) const;
   void choose_shift(const std::vector<Source>& sources, Index n_rows);
   void run_block(const std::vector<Source>& sources, const Source& labels, std::int64_t base,
                  Index first, Index n, Index own_begin, Index own_end, Unit* unit, Scratch& scratch);
 
   StatisticsPlan plan_;
-  Index n_slots_, record_size_, n_rows_used_ = 0, n_rows_seen_ = 0;
+  Index n_slots_, record_size_ = 0, n_rows_used_ = 0, n_rows_seen_ = 0;
   double log_weights_ = 0;
   bool shift_known_ = false;
-  Vector shift_, response_fit_;
+  Vector shift_, response_fit_, sums_;
   std::vector<double> records_;
-  PairwiseSum<Vector> cross_;
+  PairwiseSum<Vector> cross_, plain_;
 };
 
 }  // namespace blocklmm

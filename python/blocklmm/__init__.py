@@ -1,0 +1,36 @@
+"""Linear mixed-effects models on large data, from one pass over the rows."""
+
+from . import datasets
+from .anova import anova
+from .errors import (
+    BlocklmmError,
+    BlocklmmWarning,
+    ConvergenceError,
+    ConvergenceWarning,
+    DataError,
+    FormulaError,
+    RankDeficientError,
+)
+from .fit import LinearMixedFit
+from .model import LinearMixedModel, lmer
+from .optimize import Certificate, FitOptions
+from .varcorr import VarCorr
+
+__all__ = [
+    "BlocklmmError",
+    "BlocklmmWarning",
+    "Certificate",
+    "ConvergenceError",
+    "ConvergenceWarning",
+    "DataError",
+    "FitOptions",
+    "FormulaError",
+    "LinearMixedFit",
+    "LinearMixedModel",
+    "RankDeficientError",
+    "VarCorr",
+    "anova",
+    "datasets",
+    "lmer",
+]
+__version__ = "0.1.0"

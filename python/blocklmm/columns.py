@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
@@ -57,6 +57,8 @@ class Design:
         For each column of Z, the constant column of its block, or -1.
     ones : array of shape (p,) or None
         Coefficients with X @ ones = 1, if X spans the constant by a term of its own.
+    offsets, weight, response : list of int, int, int
+        Their recipes; -1 without weights.
     """
 
     formula: Formula
@@ -71,6 +73,7 @@ class Design:
     ones: FloatArray | None = None
     offsets: list[int] = field(default_factory=list)
     weight: int = -1
+    response: int = -1
     n_random: int = 0
     sources: list[SourceKey] = field(default_factory=list)
     _factors: dict[str, Factor] = field(default_factory=dict)
@@ -84,6 +87,18 @@ class Design:
     def source_name(self, source: int) -> str:
         """Return the name of a source for messages."""
         return self.sources[source].label
+
+    def has_array(self, role: str) -> bool:
+        """Tell whether the weights or the offset were given as an array."""
+        return role in self._arrays
+
+    def with_response(self, values: FloatArray) -> Design:
+        """Return the same design with other values in place of the response."""
+        source = self.recipes[self.response][1]
+        sources = list(self.sources)
+        sources[source] = SourceKey(sources[source].label, array="response")
+        arrays = {**self._arrays, "response": Numbers("response", values)}
+        return replace(self, sources=sources, _arrays=arrays)
 
     def bind(self, frame: Frame, only: Iterable[int] | None = None) -> list[Source | None]:
         """Return the sources as they stand in a frame; those not in ``only`` are None."""
@@ -280,7 +295,7 @@ class _Builder:
 
     def build(self, weights: Any, offset: Any) -> Design:
         design, formula = self.design, self.design.formula
-        response = self._response()
+        response = design.response = self._response()
         for extra in [*formula.offsets, *([] if offset is None else [offset])]:
             other = self._single(extra, "offset")
             response = self._recipe("difference", (response, other), [response, other])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable, Sequence
 
 
@@ -48,3 +50,11 @@ def rows_phrase(count: int, first: Sequence[int]) -> str:
     rows = ", ".join(str(r) for r in first)
     more = ", …" if count > len(first) else ""
     return f"{count} row{'s' if count != 1 else ''} (row {rows}{more}, counting from 0)"
+
+
+def warn(message: str, category: type[BlocklmmWarning] = BlocklmmWarning) -> None:
+    """Warn at the caller's line, outside this package."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("blocklmm"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level + 1)

@@ -18,6 +18,8 @@ from .objective import Evaluation, Structure
 
 FloatArray = npt.NDArray[np.float64]
 _EPS = float(np.finfo(np.float64).eps)
+_FLAT = 1e-7  # the certificate's limits, in parts of the number of rows: gradient,
+_NEGATIVE = 1e-8  # and a negative eigenvalue of Gamma
 _WORTH_A_DESCENT = 1.0  # a boundary point this little above the minimum found may lead lower
 
 
@@ -81,28 +83,37 @@ class Optimum:
     converged: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Tolerances:
-    """When to stop.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitOptions:
+    """How to fit.
 
     Attributes
     ----------
-    decrease : float
+    n_threads : int
+        Threads for the passes over rows and groups. Results are equal to the bit for any number.
+    max_evaluations : int
+        Evaluations of the criterion before the optimiser gives up, with a warning.
+    tolerance : float
         Stop when a Newton step would lower the criterion by less than this.
-    gradient : float
-        The certificate's limit for the gradient, in parts of the number of rows.
-    eigenvalue : float
-        The certificate's limit for a negative eigenvalue of Gamma, likewise.
+    verbose : bool
+        Print one line with the fit's outcome.
     """
 
-    decrease: float = 1e-15
-    gradient: float = 1e-7
-    eigenvalue: float = 1e-8
+    n_threads: int = 1
+    max_evaluations: int = 500
+    tolerance: float = 1e-15
+    verbose: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("n_threads", "max_evaluations"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+                raise ValueError(f"FitOptions: {name} is a whole number from 1, not {value!r}")
+        if not self.tolerance > 0:
+            raise ValueError(f"FitOptions: tolerance is positive, not {self.tolerance!r}")
 
 
-def minimize(
-    f: Function, starts: Sequence[FloatArray], max_evaluations: int, tolerances: Tolerances
-) -> Optimum:
+def minimize(f: Function, starts: Sequence[FloatArray], options: FitOptions) -> Optimum:
     """Minimise f from some starts, look at the boundary for a lower minimum, keep the best.
 
     Parameters
@@ -110,25 +121,23 @@ def minimize(
     f : Function
     starts : sequence of arrays of shape (q, q)
         Block diagonal factors of the first T's.
-    max_evaluations : int
-        In all.
-    tolerances : Tolerances
+    options : FitOptions
 
     Returns
     -------
     Optimum
     """
-    best = _descend(f, _Chart(f.structure, starts[0]), max_evaluations, tolerances)
+    best = _descend(f, _Chart(f.structure, starts[0]), options)
     others = [_Chart(f.structure, start) for start in starts[1:]]
     nearby = _nearest_boundary(f.structure, best.chart)
     if nearby is not None and not best.message:
         probe = f(nearby.factor)
         if probe.value < best.here.value + _WORTH_A_DESCENT:
-            best = min(best, _descend(f, nearby, max_evaluations, tolerances, probe), key=_value)
+            best = min(best, _descend(f, nearby, options, probe), key=_value)
     for chart in others:
-        best = min(best, _descend(f, chart, max_evaluations, tolerances), key=_value)
+        best = min(best, _descend(f, chart, options), key=_value)
     factor, here = _zeros(f, best.chart, best.here)
-    return _optimum(f, factor, here, tolerances, best.message)
+    return _optimum(f, factor, here, best.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +208,7 @@ class _Chart:
 def _descend(
     f: Function,
     chart: _Chart,
-    max_evaluations: int,
-    tolerances: Tolerances,
+    options: FitOptions,
     here: Evaluation | None = None,
 ) -> _Descent:
     here = f(chart.factor) if here is None else here
@@ -215,10 +223,10 @@ def _descend(
         newton = 0.5 * float((slopes**2 / np.maximum(np.abs(values), flat)).sum())
         if values[0] > -flat:
             stalled = newton > 0.05 * before and newton < 1e-10
-            if newton <= tolerances.decrease or stalled:
+            if newton <= options.tolerance or stalled:
                 break
         before = newton
-        if f.n_evaluations >= max_evaluations:
+        if f.n_evaluations >= options.max_evaluations:
             return _Descent(chart, here, f"stopped after {f.n_evaluations} evaluations")
         in_basis, predicted = _trust_region_step(values, slopes, radius)
         length = float(np.linalg.norm(in_basis))
@@ -308,12 +316,12 @@ def _zeros(f: Function, chart: _Chart, here: Evaluation) -> tuple[FloatArray, Ev
 
 
 def _optimum(
-    f: Function, factor: FloatArray, here: Evaluation, tolerances: Tolerances, message: str
+    f: Function, factor: FloatArray, here: Evaluation, message: str
 ) -> Optimum:
     gradient = float(np.abs(here.gradient).max(initial=0.0))
     lowest = _min_eigenvalue(f, here)
-    flat = gradient <= tolerances.gradient * f.n
-    minimal = not f.structure.blocks or lowest >= -tolerances.eigenvalue * f.n
+    flat = gradient <= _FLAT * f.n
+    minimal = not f.structure.blocks or lowest >= -_NEGATIVE * f.n
     converged = not message and flat and minimal
     if not message:
         if not f.structure.blocks:

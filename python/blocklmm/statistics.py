@@ -144,6 +144,14 @@ class RowStatistics:
     refine : (shift, response_fit), optional
         See ``Statistics::adopt`` of the core.
 
+    Attributes
+    ----------
+    core : _core.Statistics
+    group_name : str
+    levels : pandas.Index
+        Labels of the groups, as the core numbers them.
+    dropped : Dropped
+
     Raises
     ------
     DataError
@@ -160,8 +168,8 @@ class RowStatistics:
         n_threads: int,
         refine: tuple[Array, Array] | None = None,
     ) -> None:
-        self._labels = None if group is None else group_labels(frame, group)
-        labels = self._labels
+        labels = None if group is None else group_labels(frame, group)
+        self.group_name = labels.name if labels else ""
         self.core = _core.Statistics(
             recipes=design.recipes,
             columns=[recipe for recipe, _ in design.columns],
@@ -182,31 +190,17 @@ class RowStatistics:
             stop = min(start + step, frame.n_rows)
             arrays = [s.rows(start, stop) for s in sources]
             self.core.update(arrays, codes[start:stop], base, n_threads)
-        self._slots = np.asarray(self.core.finish(), dtype=np.int64)
+        slots = self.core.finish()
+        self.levels = labels.of_slots(slots) if labels else pd.Index([])
+        self._in_order = labels is None or labels.in_order
         self._check(design, labels, missing)
-
-    @cached_property
-    def levels(self) -> pd.Index[Any]:
-        """Labels of the groups, as the core numbers them."""
-        if self._labels is None:
-            return pd.Index([])
-        return self._labels.of_slots(self._slots)
 
     @cached_property
     def order(self) -> npt.NDArray[np.int64]:
         """The groups in the order in which they are shown: categories' own, or sorted."""
-        if self._labels is None or self._labels.in_order:
-            return np.arange(len(self._slots))
+        if self._in_order:
+            return np.arange(len(self.levels))
         return np.asarray(self.levels.argsort(), dtype=np.int64)
-
-    @property
-    def group_name(self) -> str:
-        """The grouping factor's name."""
-        return self._labels.name if self._labels else ""
-
-    def __getstate__(self) -> dict[str, Any]:
-        _ = self.levels, self.order
-        return {**self.__dict__, "_labels": None}
 
     def _check(self, design: Design, labels: GroupLabels | None, missing: str) -> None:
         core = self.core

@@ -1,0 +1,39 @@
+# make demo, make test, make lint, make bench: each builds what it needs into .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := $(shell find cpp python -name '*.?pp' -o -name '*.py' -o -name '*.csv' -o -name '*.json') \
+           CMakeLists.txt pyproject.toml
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/.installed
+	$(BIN)/python -m blocklmm demo
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest tests
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check python tests benchmarks
+	$(BIN)/ruff format --check python tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(shell find cpp -name '*.?pp')
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/report.py $(ARGS)
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.installed: $(VENV)/bin/python $(SOURCES)
+	$(BIN)/python -m pip install --quiet .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/bin/python $(SOURCES)
+	$(BIN)/python -m pip install --quiet \
+	  --config-settings=cmake.define.BLOCKLMM_STRICT=ON '.[test,lint]'
+	touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf build $(VENV)

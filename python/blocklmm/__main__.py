@@ -1,0 +1,5 @@
+"""``python -m blocklmm``."""
+
+from .cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,158 @@
+"""Predictions for rows: X beta + Z b, their variances, and the rows' groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from .errors import DataError, rows_phrase
+from .frames import Frame
+from .problem import Problem
+from .statistics import group_labels
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """What a fit knows, in the user's units.
+
+    Attributes
+    ----------
+    beta : array of shape (p,)
+    modes : array of shape (groups, q)
+    sigma : float
+    cov_beta : array of shape (p, p)
+    cov_effects : array of shape (q, q)
+        Covariance of the random effects.
+    cov_modes : array of shape (groups, q, q) or None
+        Covariance of the modes' errors, the uncertainty of beta included.
+    cov_beta_modes : array of shape (groups, q, p) or None
+        Covariance of the modes' errors with those of beta.
+    """
+
+    beta: FloatArray
+    modes: FloatArray
+    sigma: float
+    cov_beta: FloatArray
+    cov_effects: FloatArray
+    cov_modes: FloatArray | None = None
+    cov_beta_modes: FloatArray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RowPredictions:
+    """Predictions for all rows of a frame; NaN where a row misses a value.
+
+    Attributes
+    ----------
+    mean : array of shape (n,)
+        With the offset.
+    fixed : array of shape (n,)
+        X beta alone.
+    variance : array of shape (n,) or None
+        Variance of the mean's error.
+    """
+
+    mean: FloatArray
+    fixed: FloatArray
+    variance: FloatArray | None
+
+
+def row_groups(problem: Problem, frame: Frame) -> IntArray:
+    """Return the fitted group of each row: -1 for a level not fitted, -2 for a missing one."""
+    if problem.group is None:
+        return np.full(frame.n_rows, -1, dtype=np.int64)
+    labels = group_labels(frame, problem.group)
+    known = _text_if_mixed(problem.statistics.levels, labels.of_slots(np.arange(labels.n_slots)))
+    place = np.append(known[0].get_indexer(known[1]), -2)
+    slots = np.asarray(labels.codes, dtype=np.int64) - labels.base
+    return np.asarray(place[np.where(slots < 0, len(place) - 1, slots)], dtype=np.int64)
+
+
+def _text_if_mixed(a: pd.Index, b: pd.Index) -> tuple[pd.Index, pd.Index]:
+    """Compare labels as they are; where one side is text and the other is not, as text."""
+    if pd.api.types.is_numeric_dtype(a.dtype) != pd.api.types.is_numeric_dtype(b.dtype):
+        return a.astype(str), b.astype(str)
+    return a, b
+
+
+def require_known(problem: Problem, frame: Frame, groups: IntArray) -> None:
+    """Raise a DataError that names the levels the model was not fitted with."""
+    unseen = np.flatnonzero(groups == -1)
+    if len(unseen) == 0 or problem.group is None:
+        return
+    labels = group_labels(frame, problem.group)
+    slots = np.asarray(labels.codes[unseen], dtype=np.int64) - labels.base
+    found = labels.of_slots(np.unique(slots))
+    raise DataError(
+        f"{problem.statistics.group_name!r} has levels that the model was not fitted with: "
+        f"{', '.join(repr(level) for level in found[:5])}{', …' if len(found) > 5 else ''} in "
+        f"{rows_phrase(len(unseen), unseen[:5].tolist())}; new_levels='population' predicts for "
+        "them by the fixed effects"
+    )
+
+
+def predict_rows(
+    problem: Problem,
+    frame: Frame,
+    estimates: Estimates,
+    groups: IntArray | None,
+    with_variance: bool,
+) -> RowPredictions:
+    """Predict all rows of a frame, chunk by chunk.
+
+    Parameters
+    ----------
+    problem : Problem
+    frame : Frame
+    estimates : Estimates
+    groups : array of shape (n,) or None
+        As from ``row_groups``; None leaves the random effects out, as for the population.
+    with_variance : bool
+        Also the variance of each prediction's error: x'Var(beta)x, and with a fitted group
+        z'Var(b^ - b)z + 2 x'Cov(beta^, b^ - b)z, with another its whole z'Sigma z.
+
+    Returns
+    -------
+    RowPredictions
+    """
+    design = problem.design
+    x_recipes = [design.columns[design.x_columns[k]][0] for k in problem.kept]
+    z_recipes = [recipe for recipe, _ in design.columns[: design.n_random]]
+    p, q = len(x_recipes), design.n_random if groups is not None else 0
+    recipes = x_recipes + (z_recipes if groups is not None else []) + design.offsets
+    n = frame.n_rows
+    mean, fixed = np.empty(n), np.empty(n)
+    variance = np.empty(n) if with_variance else None
+    for start in range(0, n, _CHUNK):
+        rows = slice(start, min(start + _CHUNK, n))
+        values = design.matrix(frame, recipes, rows.start, rows.stop)
+        X, Z = values[:, :p], values[:, p : p + q]
+        fixed[rows] = X @ estimates.beta
+        mean[rows] = fixed[rows] + values[:, p + q :].sum(axis=1)
+        if variance is not None:
+            variance[rows] = np.einsum("ni,ij,nj->n", X, estimates.cov_beta, X, optimize=True)
+        if groups is None or q == 0:
+            continue
+        of_row = groups[rows]
+        known = of_row >= 0
+        b = np.where(known[:, None], estimates.modes[of_row.clip(0)], 0.0)
+        mean[rows] += np.einsum("nq,nq->n", Z, b)
+        mean[rows] = np.where(of_row == -2, np.nan, mean[rows])
+        if variance is None:
+            continue
+        added = np.einsum("ni,ij,nj->n", Z, estimates.cov_effects, Z, optimize=True)
+        if estimates.cov_modes is not None and estimates.cov_beta_modes is not None:
+            i = of_row[known]
+            Zk, Xk = Z[known], X[known]
+            added[known] = np.einsum("ni,nij,nj->n", Zk, estimates.cov_modes[i], Zk)
+            added[known] += 2 * np.einsum("ni,nij,nj->n", Zk, estimates.cov_beta_modes[i], Xk)
+        variance[rows] += added
+    return RowPredictions(mean, fixed, variance)

@@ -1,0 +1,217 @@
+"""Statistics that were looked over: what is fitted, in which columns, and whether it can be.
+
+Between the pass over the rows and the optimiser: dependent columns of X leave, data that can't
+identify the model are refused, and a response that the fixed effects explain almost exactly gets
+a second pass.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+from .columns import Design
+from .errors import ConvergenceError, DataError, RankDeficientError
+from .formula import Formula
+from .frames import Frame
+from .objective import Objective, Structure, Units
+from .statistics import RowStatistics
+
+FloatArray = npt.NDArray[np.float64]
+
+_EPS = float(np.finfo(np.float64).eps)
+_DEPENDENT = 1e-13  # what earlier columns leave of a column's sum of squares
+_NEARLY_EXACT = 1e-6  # what the fixed effects leave of the response's: take a second pass
+_NO_RESIDUAL = 1e-24  # what rounding leaves of it
+_NO_WITHIN = 1e-14  # what the fixed effects and the groups leave of it, in cross products
+
+
+class Problem:
+    """A model's statistics, checked, and the way to its criterion.
+
+    Parameters
+    ----------
+    formula : Formula
+    design : Design
+    frame : Frame
+        Kept for fitted values; a pickle leaves it behind.
+    missing : {"drop", "error"}
+    rank_deficient : {"drop", "error"}
+    n_threads : int
+
+    Attributes
+    ----------
+    statistics : RowStatistics
+    kept, dropped : list of int
+        Columns of X in the model, and those that depend on the columns before them.
+    core : BlockObjective
+    units : Units
+
+    Raises
+    ------
+    DataError, RankDeficientError, ConvergenceError
+    """
+
+    def __init__(
+        self,
+        formula: Formula,
+        design: Design,
+        frame: Frame,
+        missing: str,
+        rank_deficient: str,
+        n_threads: int,
+    ) -> None:
+        self.formula, self.design = formula, design
+        self._rank_deficient = rank_deficient
+        self.frame: Frame | None = frame
+        self.group = formula.random[0].group if formula.random else None
+        self.structure = Structure(tuple(design.blocks))
+
+        def one_pass(refine: tuple[FloatArray, FloatArray] | None = None) -> RowStatistics:
+            return RowStatistics(design, frame, self.group, missing, n_threads, refine)
+
+        self.statistics = one_pass()
+        if self.group is not None:
+            _check_groups(self.statistics, formula, design)
+        cross = np.asarray(self.statistics.core.cross_products())
+        columns, y = np.array(design.x_columns, dtype=np.intp), design.n_columns - 1
+        self.kept = list(_core.independent_columns(cross[np.ix_(columns, columns)], _DEPENDENT))
+        self.dropped = sorted(set(range(len(columns))) - set(self.kept))
+        if self.dropped and rank_deficient == "error":
+            names = ", ".join(repr(design.x_names[k]) for k in self.dropped)
+            raise RankDeficientError(f"columns of X depend on the columns before them: {names}")
+        n = self.statistics.core.n_rows_used
+        if n <= len(self.kept):
+            raise DataError(
+                f"{n} rows are too few for {len(self.kept)} fixed-effects coefficients and a "
+                "residual variance"
+            )
+        columns = columns[self.kept]
+        total = float(cross[y, y])
+        self._check_response(total)
+        coefficients, left = _least_squares(cross, columns)
+        self.response_fit = np.zeros(y)
+        if left <= _NEARLY_EXACT * total:
+            # Cross products of y have lost the digits of so small a residual; those of the
+            # least-squares residuals, taken row by row, have not.
+            self.response_fit[columns] = coefficients
+            self.statistics = one_pass((np.asarray(self.statistics.core.shift), self.response_fit))
+            _, left = _least_squares(np.asarray(self.statistics.core.cross_products()), columns)
+        if left <= _NO_RESIDUAL * total:
+            raise ConvergenceError(
+                f"the fixed effects explain the response {formula.response!r} exactly: no residual "
+                "variance is left to estimate"
+            )
+        self._columns = [int(k) for k in columns]
+        self._connect()
+        within = np.asarray(self.core.within)
+        varying = np.flatnonzero(np.diag(within)[:-1] > 1e-10 * n)
+        varying = varying[
+            _core.independent_columns(within[np.ix_(varying, varying)], _DEPENDENT)
+        ]
+        if self.group is not None and _least_squares(within, varying)[1] <= _NO_WITHIN * n:
+            raise ConvergenceError(
+                f"the response {formula.response!r} has no variance within the groups of "
+                f"{self.statistics.group_name!r} that the model does not explain exactly: the "
+                "residual variance can't be told from zero"
+            )
+
+    def objective(self, reml: bool, n_threads: int) -> Objective:
+        """Return the criterion as a function of a factor of T."""
+        return Objective(self.core, self.units, reml, n_threads)
+
+    def factor(self, theta: npt.ArrayLike) -> FloatArray:
+        """Return lambda in the core's units for a theta of the user.
+
+        Raises
+        ------
+        ValueError
+            If theta has the wrong length or is not finite.
+        """
+        values = np.atleast_1d(np.asarray(theta, dtype=np.float64))
+        n_theta = len(self.structure.entries)
+        if values.shape != (n_theta,) or not np.isfinite(values).all():
+            raise ValueError(f"theta is a vector of {n_theta} finite numbers, not {theta!r}")
+        return self.structure.matrix(self.units.to_core(values))
+
+    def starts(self, theta: npt.ArrayLike | None) -> list[FloatArray]:
+        """Return the optimiser's first factors: the user's, or half the identity.
+
+        Terms that may not correlate but whose columns nearly agree (an intercept and a covariate
+        far from zero) can need variances far larger than the identity's, and have a second
+        minimum there; for them the diagonal of the inverse of Z'Z is a second start.
+        """
+        if theta is not None:
+            return [self.factor(theta)]
+        q = self.structure.q
+        starts = [0.5 * np.eye(q)]
+        if len(self.structure.blocks) > 1:
+            cross = np.asarray(self.statistics.core.cross_products())[:q, :q]
+            scale = np.sqrt(np.diag(cross))
+            correlation = cross / np.outer(scale, scale)
+            values, vectors = np.linalg.eigh(correlation)
+            inflation = np.sqrt((vectors**2 / np.maximum(values, 1e-12)).sum(axis=1))
+            if inflation.max() > 3:
+                starts.append(np.diag(inflation))
+        return starts
+
+    def with_response(self, frame: Frame, response: FloatArray) -> Problem:
+        """Return the same problem for other values of the response; NaN leaves a row out."""
+        design = self.design.with_response(response)
+        return Problem(self.formula, design, frame, "drop", self._rank_deficient, n_threads=1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            k: v for k, v in self.__dict__.items() if k not in ("core", "units", "frame")
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, frame=None)
+        self._connect()
+
+    def _connect(self) -> None:
+        self.core = _core.BlockObjective(
+            self.statistics.core, self._columns, self.structure.block_entries
+        )
+        self.units = Units(self.design, self.statistics, self.core, self.kept, self.response_fit)
+
+    def _check_response(self, total: float) -> None:
+        core = self.statistics.core
+        shift = float(core.shift[-1])
+        if total <= core.n_rows_used * (4 * _EPS * shift) ** 2:
+            name = self.formula.response
+            value = f"{shift:.10g}" if shift else "zero"
+            raise DataError(f"the response {name!r} is constant ({value}): nothing varies")
+
+
+def _least_squares(cross: FloatArray, columns: npt.NDArray[np.intp]) -> tuple[FloatArray, float]:
+    """Coefficients of the last column on others, and what they leave of its sum of squares."""
+    scale = np.sqrt(np.diag(cross)[columns])
+    factor = np.linalg.cholesky(cross[np.ix_(columns, columns)] / np.outer(scale, scale))
+    half = np.linalg.solve(factor, cross[columns, -1] / scale)
+    coefficients = np.linalg.solve(factor.T, half) / scale
+    return coefficients, max(float(cross[-1, -1] - half @ half), 0.0)
+
+
+def _check_groups(statistics: RowStatistics, formula: Formula, design: Design) -> None:
+    core, name = statistics.core, statistics.group_name
+    n, n_groups = core.n_rows_used, core.n_groups
+    if n_groups < 2:
+        raise DataError(
+            f"the grouping factor {name!r} has one level only, {statistics.levels[0]!r}: its "
+            "variance can't be estimated"
+        )
+    if n_groups >= n:
+        raise DataError(
+            f"the grouping factor {name!r} has as many levels as there are rows ({n}): its "
+            "variance can't be told from the residual's"
+        )
+    for term, width in zip(formula.random, design.blocks, strict=True):
+        if n_groups * width >= n:
+            raise DataError(
+                f"the term {term.text} has {n_groups} x {width} = {n_groups * width} random "
+                f"effects for {n} rows: they can't be told from the residuals; simplify the term"
+            )

@@ -1,0 +1,1 @@
+"""What is printed and tabulated of a fit; reads fits, computes nothing of its own."""

@@ -1,0 +1,140 @@
+"""A fit as text, in the layout of lme4's summary."""
+
+from __future__ import annotations
+
+import html as _html
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ..fit import LinearMixedFit
+
+_MOST_ROWS_FOR_RESIDUALS = 1_000_000
+_MOST_CORRELATED_EFFECTS = 12
+
+
+def text(fit: LinearMixedFit) -> str:
+    """Return the summary of a fit."""
+    kind = "Linear mixed model" if fit.ngroups else "Linear model"
+    how = "REML" if fit.reml else "maximum likelihood"
+    parts = [[f"{kind} fit by {how}", f"Formula: {fit.formula}"], _criterion(fit)]
+    parts += [_residuals(fit), _random_effects(fit), _fixed_effects(fit), _correlations(fit)]
+    parts.append(_notes(fit))
+    return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def html(fit: LinearMixedFit) -> str:
+    """Return the summary for a notebook."""
+    return f"<pre>{_html.escape(text(fit))}</pre>"
+
+
+def _criterion(fit: LinearMixedFit) -> list[str]:
+    if fit.reml:
+        return [f"REML criterion at convergence: {fit.objective:.4f}"]
+    names = ["AIC", "BIC", "logLik", "-2*log(L)", "df.resid"]
+    values = [fit.aic, fit.bic, fit.llf, fit.objective]
+    cells = [f"{v:.1f}" for v in values] + [str(fit.df_resid)]
+    return _table([names, cells], left=0)
+
+
+def _residuals(fit: LinearMixedFit) -> list[str]:
+    if fit.nobs > _MOST_ROWS_FOR_RESIDUALS or not fit.has_data:
+        return []
+    scaled = fit.pearson_resid / fit.sigma
+    quantiles = np.quantile(scaled, [0, 0.25, 0.5, 0.75, 1])
+    cells = [f"{q:.4f}" for q in quantiles]
+    return ["Scaled residuals:", *_table([["Min", "1Q", "Median", "3Q", "Max"], cells], left=0)]
+
+
+def _random_effects(fit: LinearMixedFit) -> list[str]:
+    if not fit.ngroups:
+        return [f"Residual standard deviation: {fit.sigma:.5g}", f"Number of obs: {fit.nobs}"]
+    rows = [["Groups", "Name", "Variance", "Std.Dev.", "Corr"]]
+    variances = [v for term in fit.varcorr for v in np.diag(term.cov)] + [fit.sigma**2]
+    sds = [float(np.sqrt(v)) for v in variances]
+    shown = list(zip(_aligned(variances), _aligned(sds), strict=True))
+    at = 0
+    widest = max(len(term.names) for term in fit.varcorr)
+    for term in fit.varcorr:
+        corr = term.corr
+        for i, name in enumerate(term.names):
+            cells = [f"{corr[i, j]:.2f}" for j in range(i)]
+            rows.append([term.group if i == 0 else "", name, *shown[at], " ".join(cells)])
+            at += 1
+    rows.append(["Residual", "", *shown[at], ""])
+    if widest == 1:
+        rows = [row[:4] for row in rows]
+    groups = ", ".join(f"{name}, {count}" for name, count in fit.ngroups.items())
+    count = f"Number of obs: {fit.nobs}, groups: {groups}"
+    return ["Random effects:", *[" " + line for line in _table(rows, left=2, last_left=True)], count]
+
+
+def _fixed_effects(fit: LinearMixedFit) -> list[str]:
+    if not len(fit.params):
+        return ["No fixed effects"]
+    rows = [["", "Estimate", "Std. Error", "z value", "Pr(>|z|)"]]
+    estimates, errors = _aligned(fit.params), _aligned(fit.bse)
+    for k, name in enumerate(fit.params.index):
+        p = fit.pvalues.iloc[k]
+        p_text = "<2e-16" if p < 2e-16 else f"{p:.3g}"
+        rows.append([name, estimates[k], errors[k], f"{fit.tvalues.iloc[k]:.3f}", p_text])
+    return ["Fixed effects:", *_table(rows, left=1)]
+
+
+def _correlations(fit: LinearMixedFit) -> list[str]:
+    p = len(fit.params)
+    if p < 2 or p > _MOST_CORRELATED_EFFECTS:
+        return []
+    cov = fit.cov_params().to_numpy()
+    sd = np.sqrt(np.diag(cov))
+    corr = cov / np.outer(sd, sd)
+    names = [str(name) for name in fit.params.index]
+    rows = [["", *[name[:8] for name in names[:-1]]]]
+    for i in range(1, p):
+        cells = [f"{corr[i, j]:.3f}" if j < i else "" for j in range(p - 1)]
+        rows.append([names[i], *cells])
+    return ["Correlation of fixed effects:", *_table(rows, left=1)]
+
+
+def _notes(fit: LinearMixedFit) -> list[str]:
+    c = fit.certificate
+    notes = []
+    if fit.ngroups:
+        notes.append(
+            f"Certificate: {c.message}; largest gradient {c.gradient:.1e}, smallest eigenvalue of "
+            f"Gamma {c.min_eigenvalue:.1e}, {c.n_evaluations} evaluations"
+        )
+    if fit.dropped.n_rows:
+        columns = ", ".join(f"{name}: {count}" for name, count in fit.dropped.by_column.items())
+        notes.append(f"{fit.dropped.n_rows} rows dropped for missing values ({columns})")
+    if fit.dropped_columns:
+        names = ", ".join(fit.dropped_columns)
+        notes.append(f"Fixed-effects columns dropped for linear dependence: {names}")
+    return notes
+
+
+def _aligned(values: Sequence[float] | object, digits: int = 4) -> list[str]:
+    """Format numbers with one number of decimals, such that the smallest has its digits."""
+    array = np.asarray(values, dtype=np.float64)
+    sizes = np.abs(array[(array != 0) & np.isfinite(array)])
+    if len(sizes) == 0:
+        return [f"{v:g}" for v in array]
+    decimals = digits - 1 - int(np.floor(np.log10(sizes.min())))
+    if decimals > 7 or sizes.max() >= 1e9:
+        return [f"{v:.{digits}g}" for v in array]
+    return [f"{v:.{max(decimals, 0)}f}" for v in array]
+
+
+def _table(rows: list[list[str]], left: int, last_left: bool = False) -> list[str]:
+    """Lay out cells: the first ``left`` columns to the left, others to the right."""
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = []
+        for k, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            is_left = k < left or (last_left and k >= 4)
+            cells.append(cell.ljust(width) if is_left else cell.rjust(width))
+        lines.append(" ".join(cells).rstrip())
+    return lines
