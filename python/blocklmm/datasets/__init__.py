@@ -46,11 +46,16 @@ def load(name: str) -> pd.DataFrame:
         raise DataError(_unknown(name, tuple(levels_by_name)))
     levels = levels_by_name[name]
     with files(__package__).joinpath(f"{name}.csv").open(encoding="utf-8") as file:
-        # Labels are text, whatever they look like: "308" is a driver, not a number.
-        frame = pd.read_csv(file, dtype=dict.fromkeys(levels, str), float_precision="round_trip")
-    for column, column_levels in levels.items():
-        frame[column] = pd.Categorical(frame[column], categories=column_levels)
-    return frame
+        # Labels are text, whatever they look like: "308" is a driver, not a number. Numbers go
+        # through float(), which rounds correctly, as pandas' own parser does not always.
+        text = pd.read_csv(file, dtype=str)
+    columns = {
+        name: pd.Categorical(text[name], categories=levels[name])
+        if name in levels
+        else text[name].map(float)
+        for name in text.columns
+    }
+    return pd.DataFrame(columns)
 
 
 def names() -> tuple[str, ...]:
