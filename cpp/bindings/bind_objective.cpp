@@ -57,6 +57,10 @@ void bind_objective(py::module_& module) {
                              [](const BlockObjective& self) { return self.units().z_scale; })
       .def_property_readonly("m_scale",
                              [](const BlockObjective& self) { return self.units().m_scale; })
+      .def("own_fits",
+           [](const BlockObjective& self, const Statistics& statistics) {
+             return own_fits(statistics, self.units());
+           })
       .def(
           "modes",
           [](const BlockObjective& self, const Statistics& statistics, const Matrix& lambda,

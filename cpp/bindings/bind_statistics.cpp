@@ -75,17 +75,19 @@ py::tuple saved(const Statistics& self) {
                         state.n_rows_seen, state.log_weights, state.shift, state.sums, state.cross,
                         state.plain,
                         py::array_t<double>(static_cast<Index>(state.records.size()),
-                                            state.records.data()));
+                                            state.records.data()),
+                        state.group_fits);
 }
 
 Statistics restored(const py::tuple& saved) {
-  require(saved.size() == 11, "a saved state of another version");
+  require(saved.size() == 12, "a saved state of another version");
   const auto records = saved[10].cast<py::array_t<double, py::array::c_style>>();
   return Statistics(Statistics::State{
       saved[0].cast<Index>(), saved[1].cast<Index>(), saved[2].cast<Index>(),
       saved[3].cast<Index>(), saved[4].cast<Index>(), saved[5].cast<double>(),
       saved[6].cast<Vector>(), saved[7].cast<Vector>(), saved[8].cast<Vector>(),
-      saved[9].cast<Vector>(), {records.data(), records.data() + records.size()}});
+      saved[9].cast<Vector>(), {records.data(), records.data() + records.size()},
+      saved[11].cast<Matrix>()});
 }
 
 }  // namespace
@@ -106,7 +108,8 @@ void bind_statistics(py::module_& module) {
            }),
            py::kw_only(), py::arg("recipes"), py::arg("columns"), py::arg("shifted"),
            py::arg("n_random"), py::arg("n_sources"), py::arg("weight"), py::arg("n_slots"))
-      .def("adopt", &Statistics::adopt, py::arg("shift"), py::arg("response_fit"))
+      .def("adopt", &Statistics::adopt, py::arg("shift"), py::arg("response_fit"),
+           py::arg("group_fits"))
       .def(
           "update",
           [](Statistics& self, const std::vector<py::array>& arrays, const py::array& labels,

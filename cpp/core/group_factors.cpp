@@ -36,6 +36,7 @@ Standardization::Standardization(const Statistics& statistics, std::vector<Index
 GroupFactors::GroupFactors(const Statistics& statistics, const Standardization& units)
     : R(Matrix::Zero(units.q, units.q)),
       Y(Matrix::Zero(units.q, units.p + 1)),
+      explained(Vector::Zero(units.q)),
       statistics_(statistics),
       units_(units) {
   for (Index j = 0; j < units.q; ++j)
@@ -67,6 +68,18 @@ void GroupFactors::compute(Index group) {
       for (Index k = 0; k < i; ++k) sum -= R(k, i) * Y(k, j);
       Y(i, j) = R(i, i) > 0 ? sum / R(i, i) : 0.0;
     }
+  if (statistics_.group_fits().size())
+    explained = R * units_.z_scale.cwiseProduct(statistics_.group_fits().col(group)) /
+                units_.m_scale[m - 1];
+}
+
+Vector GroupFactors::own_fit() const {
+  const Index q = units_.q, y = units_.p;
+  Vector fit = Vector::Zero(q);
+  for (Index i = q - 1; i >= 0; --i)
+    if (R(i, i) > 0)
+      fit[i] = (Y(i, y) - R.row(i).tail(q - 1 - i).dot(fit.tail(q - 1 - i))) / R(i, i);
+  return units_.m_scale[y] * fit.cwiseQuotient(units_.z_scale);
 }
 
 }  // namespace blocklmm

@@ -13,6 +13,9 @@
 // and S(theta) = (C - sum Y_i'Y_i) + sum Y_i'(I + R_i T R_i')^-1 Y_i is a sum of two positive
 // semidefinite parts: nothing cancels, however large T is. Where A_i is singular (few rows, a
 // constant covariate) the row of R_i is zero, and so is that of Y_i.
+//
+// Where the pass took Z_i b_i from y (Statistics::adopt), `explained` = R_i b_i is what Y_i lacks in
+// its last column: C - sum Y_i'Y_i is the same without it, and more exact.
 
 namespace blocklmm {
 
@@ -32,6 +35,9 @@ class GroupFactors {
   // Sets R (q x q, upper triangle) and Y (q x (p+1)) of one group.
   void compute(Index group);
   Matrix R, Y;
+  Vector explained;
+  // A_i^- D_i y in the statistics' units: least squares of y on Z in the group alone.
+  Vector own_fit() const;
 
  private:
   const Statistics& statistics_;

@@ -23,6 +23,7 @@ void conditional_modes(const Statistics& statistics, const Standardization& unit
   for (Index k = 0; k < n_groups; ++k) {
     require(groups[k] >= 0 && groups[k] < statistics.n_groups(), "a group's number");
     group.compute(groups[k]);
+    group.Y.col(p) += group.explained;
     // T D~ = lambda (I + (R lambda)'(R lambda))^-1 (R lambda)'Y, by Cholesky U'U of the middle
     RL.noalias() = group.R * lambda;
     U = identity + RL.transpose() * RL;
@@ -55,6 +56,16 @@ void conditional_modes(const Statistics& statistics, const Standardization& unit
     }
     if (to.cross) Eigen::Map<Matrix>(to.cross + k * q * p, q, p) = spread;
   }
+}
+
+Matrix own_fits(const Statistics& statistics, const Standardization& units) {
+  Matrix fits(units.q, statistics.n_groups());
+  GroupFactors group(statistics, units);
+  for (Index i = 0; i < statistics.n_groups(); ++i) {
+    group.compute(i);
+    fits.col(i) = group.own_fit();
+  }
+  return fits;
 }
 
 }  // namespace blocklmm

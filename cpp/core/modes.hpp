@@ -38,4 +38,8 @@ void conditional_modes(const Statistics& statistics, const Standardization& unit
                        const ModesRequest& request, const Index* groups, Index n_groups,
                        const ModesResult& to);
 
+// Least squares of y on Z in each group alone, q x groups, in the statistics' units; zero where
+// the group's rows are too few.
+Matrix own_fits(const Statistics& statistics, const Standardization& units);
+
 }  // namespace blocklmm

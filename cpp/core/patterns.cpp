@@ -8,6 +8,8 @@
 namespace blocklmm {
 namespace {
 
+constexpr double kRounding = 64 * std::numeric_limits<double>::epsilon();
+
 // The pattern of each group, numbered by first appearance; empty where hardly any are equal.
 class PatternFinder {
  public:
@@ -57,15 +59,16 @@ class PatternFinder {
   std::unordered_multimap<std::uint64_t, Index> by_hash_;
 };
 
-// K = LL' for a positive semidefinite K; columns of L that rounding alone would fill are left out.
-Matrix semidefinite_factor(const Matrix& K) {
+// K = LL' for a positive semidefinite K that is a difference of sums of squares of size `total`;
+// columns of L that rounding alone would fill are left out.
+Matrix semidefinite_factor(const Matrix& K, const Vector& total) {
   const Index n = K.rows();
   Matrix L = Matrix::Zero(n, n);
   Index rank = 0;
   for (Index j = 0; j < n; ++j) {
     const Vector column =
         K.col(j) - L.leftCols(rank) * L.row(j).head(rank).transpose();
-    if (!(column[j] > 4 * std::numeric_limits<double>::epsilon() * K(j, j))) continue;
+    if (!(column[j] > kRounding * total[j])) continue;
     L.col(rank).tail(n - j) = column.tail(n - j) / std::sqrt(column[j]);
     ++rank;
   }
@@ -92,6 +95,7 @@ PackedGroups::PackedGroups(const Statistics& statistics, const Standardization& 
         for (Index k = 0; k < q; ++k) sum += group.Y(k, a) * group.Y(k, b);
         part(a, b) += sum;
       }
+    group.Y.col(m - 1) += group.explained;
     if (++n_in_part == 64) {
       explained.add(part);
       part.setZero();
@@ -132,7 +136,7 @@ PackedGroups::PackedGroups(const Statistics& statistics, const Standardization& 
         K.selfadjointView<Eigen::Lower>().rankUpdate(vec_Y);
       }
       K = K.selfadjointView<Eigen::Lower>();
-      const Matrix L = semidefinite_factor(K);
+      const Matrix L = semidefinite_factor(K, K.diagonal());
       append(group.R, L.cols() ? Vector(L.col(0)) : Vector(Vector::Zero(size)),
              static_cast<double>(end - begin));
       for (Index j = 1; j < L.cols(); ++j) append(group.R, L.col(j), 0);
@@ -141,6 +145,12 @@ PackedGroups::PackedGroups(const Statistics& statistics, const Standardization& 
   explained.add(part);
   const Matrix sum = explained.total(Matrix::Zero(m, m));
   within -= Matrix(sum.selfadjointView<Eigen::Lower>());
+  // Columns of X that do not vary within the groups are exactly so: with a large lambda all that is
+  // known of their coefficients is smaller than the rounding of this difference.
+  Vector total = units.C.diagonal();
+  total[m - 1] = 0;
+  const Matrix L = semidefinite_factor(within, total);
+  within.noalias() = L * L.transpose();
 }
 
 void PackedGroups::append(const Matrix& R, const Eigen::Ref<const Vector>& vec_Y,

@@ -135,9 +135,13 @@ Statistics::Statistics(StatisticsPlan plan, Index n_slots)
   infinite.resize(n_issues);
 }
 
-void Statistics::adopt(const Vector& shift, const Vector& response_fit) {
+void Statistics::adopt(const Vector& shift, const Vector& response_fit, const Matrix& group_fits) {
   require(shift.size() == n_columns() && response_fit.size() == n_columns() - 1,
           "one shift for each column and one coefficient for each but y");
+  require(group_fits.size() == 0 ||
+              (group_fits.rows() == n_random() && group_fits.cols() == n_slots_),
+          "one fit for each slot");
+  group_fits_ = group_fits;
   shift_ = shift;
   response_fit_ = response_fit;
   shift_known_ = true;
@@ -253,6 +257,13 @@ void Statistics::run_block(const std::vector<Source>& sources, const Source& lab
       for (Index r = 0; r < n_kept; ++r) y[r] -= response_fit_[j] * x[r];
     }
   }
+  if (group_fits_.size()) {
+    double* y = block.column(u - 1);
+    for (Index a = 0; a < q; ++a) {
+      const double* z = block.column(a);
+      for (Index r = 0; r < n_kept; ++r) y[r] -= group_fits_(a, scratch.slots[r]) * z[r];
+    }
+  }
   if (unit) {
     for (Index j = 0; j < u; ++j) {
       const double* values = block.column(j);
@@ -335,12 +346,15 @@ std::vector<Index> Statistics::finish() {
   for (Index i = 0; i < n_slots_; ++i) {
     if (group_rows(i) == 0) continue;
     const auto to = static_cast<Index>(kept.size());
-    if (to != i)
+    if (to != i) {
       std::copy_n(record(i), record_size_, records_.data() + to * record_size_);
+      if (group_fits_.size()) group_fits_.col(to) = group_fits_.col(i);
+    }
     kept.push_back(i);
   }
   n_slots_ = static_cast<Index>(kept.size());
   records_.resize(static_cast<std::size_t>(n_slots_ * record_size_));
+  if (group_fits_.size()) group_fits_.conservativeResize(Eigen::NoChange, n_slots_);
   return kept;
 }
 
@@ -371,7 +385,8 @@ Matrix Statistics::plain_cross_products() const {
 Statistics::State Statistics::state() const {
   const Vector zero = Vector::Zero(packed_size());
   return {n_columns(), n_random(),        n_slots_,          n_rows_used_, n_rows_seen_, log_weights_,
-          shift_,      sums_,             cross_.total(zero), plain_.total(zero), records_};
+          shift_,      sums_,             cross_.total(zero), plain_.total(zero), records_,
+          group_fits_};
 }
 
 Statistics::Statistics(const State& state)
@@ -382,6 +397,7 @@ Statistics::Statistics(const State& state)
       shift_known_(true),
       shift_(state.shift),
       sums_(state.sums),
+      group_fits_(state.group_fits),
       records_(state.records) {
   plan_.columns.assign(static_cast<std::size_t>(state.n_columns), 0);
   plan_.n_random = state.n_random;

@@ -53,9 +53,11 @@ class Statistics {
  public:
   Statistics(StatisticsPlan plan, Index n_slots);
 
-  // Takes over the shift of another pass, and replaces y by y - U_others · fit from now on (fit has
-  // one entry for each column of U before y).
-  void adopt(const Vector& shift, const Vector& response_fit);
+  // For a second pass over the same rows. Takes over the shift of the first, and replaces y by
+  // y - U_others fit - Z_i b_i: `response_fit` has an entry for each column of U before y, and
+  // `group_fits` a column b_i for each slot, or none. What is left of a response that one of them
+  // explains almost exactly keeps the digits that y'y would lose; b_i stays with the statistics.
+  void adopt(const Vector& shift, const Vector& response_fit, const Matrix& group_fits);
 
   // Adds n_rows rows. `labels` are integers; label - base is the row's group, and < 0 missing.
   void update(const std::vector<Source>& sources, const Source& labels, std::int64_t base,
@@ -75,6 +77,7 @@ class Statistics {
   // U'U and the column sums with all weights one, for variances over the rows.
   Matrix plain_cross_products() const;
   const Vector& sums() const { return sums_; }
+  const Matrix& group_fits() const { return group_fits_; }
 
   Index record_size() const { return record_size_; }
   const double* record(Index group) const { return records_.data() + group * record_size_; }
@@ -85,6 +88,7 @@ class Statistics {
     double log_weights;
     Vector shift, sums, cross, plain;
     std::vector<double> records;
+    Matrix group_fits;
   };
   State state() const;
   explicit Statistics(const State& state);
@@ -111,6 +115,7 @@ class Statistics {
   double log_weights_ = 0;
   bool shift_known_ = false;
   Vector shift_, response_fit_, sums_;
+  Matrix group_fits_;
   std::vector<double> records_;
   PairwiseSum<Vector> cross_, plain_;
 };

@@ -188,7 +188,8 @@ class _Chart:
                     E = np.zeros((b, b))
                     E[i, j], E[j, i] = (size[j], size[i]) if size[i] > 1e-100 else (1.0, 1.0)
                     column = np.zeros(total)
-                    column[at : at + b * b] = (left @ E).ravel(order="F") / np.linalg.norm(E)
+                    unit = max(1.0, size[i]) / np.linalg.norm(E)
+                    column[at : at + b * b] = unit * (left @ E).ravel(order="F")
                     columns.append(column)
             at += b * b
         self._entries = tuple(np.array(structure.block_entries, dtype=np.intp).reshape(-1, 2).T)

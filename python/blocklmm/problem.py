@@ -1,8 +1,8 @@
 """Statistics that were looked over: what is fitted, in which columns, and whether it can be.
 
 Between the pass over the rows and the optimiser: dependent columns of X leave, data that can't
-identify the model are refused, and a response that the fixed effects explain almost exactly gets
-a second pass.
+identify the model are refused, and a response that the model explains almost exactly gets a
+second pass.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ FloatArray = npt.NDArray[np.float64]
 
 _EPS = float(np.finfo(np.float64).eps)
 _DEPENDENT = 1e-13  # what earlier columns leave of a column's sum of squares
-_NEARLY_EXACT = 1e-6  # what the fixed effects leave of the response's: take a second pass
+_NEARLY_EXACT = 1e-6  # what the model may leave of the response's before a second pass is worth it
 _NO_RESIDUAL = 1e-24  # what rounding leaves of it
-_NO_WITHIN = 1e-14  # what the fixed effects and the groups leave of it, in cross products
 
 
 class Problem:
@@ -70,53 +69,47 @@ class Problem:
         self.group = formula.random[0].group if formula.random else None
         self.structure = Structure(tuple(design.blocks))
 
-        def one_pass(refine: tuple[FloatArray, FloatArray] | None = None) -> RowStatistics:
-            return RowStatistics(design, frame, self.group, missing, n_threads, refine)
-
-        self.statistics = one_pass()
+        statistics = RowStatistics(design, frame, self.group, missing, n_threads)
         if self.group is not None:
-            _check_groups(self.statistics, formula, design)
-        cross = np.asarray(self.statistics.core.cross_products())
+            _check_groups(statistics, formula, design)
+        cross = np.asarray(statistics.core.cross_products())
         columns, y = np.array(design.x_columns, dtype=np.intp), design.n_columns - 1
         self.kept = list(_core.independent_columns(cross[np.ix_(columns, columns)], _DEPENDENT))
         self.dropped = sorted(set(range(len(columns))) - set(self.kept))
         if self.dropped and rank_deficient == "error":
             names = ", ".join(repr(design.x_names[k]) for k in self.dropped)
             raise RankDeficientError(f"columns of X depend on the columns before them: {names}")
-        n = self.statistics.core.n_rows_used
+        n = statistics.core.n_rows_used
         if n <= len(self.kept):
             raise DataError(
                 f"{n} rows are too few for {len(self.kept)} fixed-effects coefficients and a "
                 "residual variance"
             )
         columns = columns[self.kept]
-        total = float(cross[y, y])
-        self._check_response(total)
-        coefficients, left = _least_squares(cross, columns)
-        self.response_fit = np.zeros(y)
-        if left <= _NEARLY_EXACT * total:
-            # Cross products of y have lost the digits of so small a residual; those of the
-            # least-squares residuals, taken row by row, have not.
-            self.response_fit[columns] = coefficients
-            self.statistics = one_pass((np.asarray(self.statistics.core.shift), self.response_fit))
-            _, left = _least_squares(np.asarray(self.statistics.core.cross_products()), columns)
-        if left <= _NO_RESIDUAL * total:
-            raise ConvergenceError(
-                f"the fixed effects explain the response {formula.response!r} exactly: no residual "
-                "variance is left to estimate"
-            )
         self._columns = [int(k) for k in columns]
-        self._connect()
-        within = np.asarray(self.core.within)
-        varying = np.flatnonzero(np.diag(within)[:-1] > 1e-10 * n)
-        varying = varying[
-            _core.independent_columns(within[np.ix_(varying, varying)], _DEPENDENT)
-        ]
-        if self.group is not None and _least_squares(within, varying)[1] <= _NO_WITHIN * n:
+        total = float(cross[y, y])
+        _check_response(formula, statistics, total)
+
+        # Cross products of y lose the digits of a residual that the fixed effects, or they and the
+        # groups, leave almost nothing of. A second pass takes those from y row by row and keeps them.
+        self._connect(statistics, np.zeros(y))
+        coefficients, left = _least_squares(cross, columns)
+        within = self._within()
+        if min(left, within) <= _NEARLY_EXACT * total:
+            response_fit = np.zeros(y)
+            response_fit[columns] = coefficients
+            group_fits = None
+            if left > _NEARLY_EXACT * total:
+                response_fit[:] = 0.0
+                group_fits = np.asarray(self.core.own_fits(statistics.core))
+            statistics = statistics.refined(response_fit, group_fits, n_threads)
+            self._connect(statistics, response_fit)
+            within = self._within()
+        if within <= _NO_RESIDUAL * total:
+            by = f" and the groups of {statistics.group_name!r}" if self.group else ""
             raise ConvergenceError(
-                f"the response {formula.response!r} has no variance within the groups of "
-                f"{self.statistics.group_name!r} that the model does not explain exactly: the "
-                "residual variance can't be told from zero"
+                f"the fixed effects{by} explain the response {formula.response!r} exactly: no "
+                "residual variance is left to estimate"
             )
 
     def objective(self, reml: bool, n_threads: int) -> Objective:
@@ -170,21 +163,29 @@ class Problem:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, frame=None)
-        self._connect()
+        self._connect(self.statistics, self.response_fit)
 
-    def _connect(self) -> None:
+    def _connect(self, statistics: RowStatistics, response_fit: FloatArray) -> None:
+        self.statistics, self.response_fit = statistics, response_fit
         self.core = _core.BlockObjective(
-            self.statistics.core, self._columns, self.structure.block_entries
+            statistics.core, self._columns, self.structure.block_entries
         )
-        self.units = Units(self.design, self.statistics, self.core, self.kept, self.response_fit)
+        self.units = Units(self.design, statistics, self.core, self.kept, response_fit)
 
-    def _check_response(self, total: float) -> None:
-        core = self.statistics.core
-        shift = float(core.shift[-1])
-        if total <= core.n_rows_used * (4 * _EPS * shift) ** 2:
-            name = self.formula.response
-            value = f"{shift:.10g}" if shift else "zero"
-            raise DataError(f"the response {name!r} is constant ({value}): nothing varies")
+    def _within(self) -> float:
+        """What fixed effects and groups leave of the response's sum of squares."""
+        within = np.asarray(self.core.within)
+        varying = np.flatnonzero(np.diag(within)[:-1] > 1e-10 * self.units.n)
+        found = _core.independent_columns(within[np.ix_(varying, varying)], _DEPENDENT)
+        return _least_squares(within, varying[found])[1] * self.units.y_scale**2
+
+
+def _check_response(formula: Formula, statistics: RowStatistics, total: float) -> None:
+    core = statistics.core
+    shift = float(core.shift[-1])
+    if total <= core.n_rows_used * (4 * _EPS * shift) ** 2:
+        value = f"{shift:.10g}" if shift else "zero"
+        raise DataError(f"the response {formula.response!r} is constant ({value}): nothing varies")
 
 
 def _least_squares(cross: FloatArray, columns: npt.NDArray[np.intp]) -> tuple[FloatArray, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -114,7 +115,19 @@ def _as_codes(labels: GroupLabels) -> tuple[npt.NDArray[np.int64], pd.Index[Any]
     return place[codes], found[order]
 
 
-@dataclass(slots=True, weakref_slot=True)
+def _new_core(design: Design, labels: GroupLabels | None) -> _core.Statistics:
+    return _core.Statistics(
+        recipes=design.recipes,
+        columns=[recipe for recipe, _ in design.columns],
+        shifted=[shifted for _, shifted in design.columns],
+        n_random=design.n_random,
+        n_sources=len(design.sources),
+        weight=design.weight,
+        n_slots=labels.n_slots if labels else 0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Dropped:
     """Rows left out of a fit.
 
@@ -141,8 +154,6 @@ class RowStatistics:
         The grouping factor's columns; None without random terms.
     missing : {"drop", "error"}
     n_threads : int
-    refine : (shift, response_fit), optional
-        See ``Statistics::adopt`` of the core.
 
     Attributes
     ----------
@@ -166,21 +177,45 @@ class RowStatistics:
         group: tuple[str, ...] | None,
         missing: str,
         n_threads: int,
-        refine: tuple[Array, Array] | None = None,
     ) -> None:
         labels = None if group is None else group_labels(frame, group)
         self.group_name = labels.name if labels else ""
-        self.core = _core.Statistics(
-            recipes=design.recipes,
-            columns=[recipe for recipe, _ in design.columns],
-            shifted=[shifted for _, shifted in design.columns],
-            n_random=design.n_random,
-            n_sources=len(design.sources),
-            weight=design.weight,
-            n_slots=labels.n_slots if labels else 0,
-        )
-        if refine is not None:
-            self.core.adopt(*refine)
+        self._redo = design, frame, group
+        self.core = _new_core(design, labels)
+        self._slots = self._read(design, frame, labels, n_threads)
+        self.levels = labels.of_slots(self._slots) if labels else pd.Index([])
+        self._in_order = labels is None or labels.in_order
+        self._check(design, missing)
+
+    def refined(
+        self, response_fit: Array, group_fits: Array | None, n_threads: int
+    ) -> RowStatistics:
+        """Return the statistics of a second pass that takes a fit from the response.
+
+        Parameters
+        ----------
+        response_fit : array of shape (columns before y,)
+            Coefficients on the shifted columns.
+        group_fits : array of shape (q, groups) or None
+            Coefficients of each group on its own columns of Z.
+        n_threads : int
+        """
+        design, frame, group = self._redo
+        labels = None if group is None else group_labels(frame, group)
+        by_slot = np.zeros((0, 0))
+        if group_fits is not None and labels is not None:
+            by_slot = np.zeros((len(group_fits), labels.n_slots))
+            by_slot[:, self._slots] = group_fits
+        out = copy.copy(self)
+        out.core = _new_core(design, labels)
+        out.core.adopt(self.core.shift, response_fit, by_slot)
+        out._read(design, frame, labels, n_threads)
+        return out
+
+    def _read(
+        self, design: Design, frame: Frame, labels: GroupLabels | None, n_threads: int
+    ) -> npt.NDArray[np.int64]:
+        """Pass over the rows; returns the slots that have any."""
         sources = [s for s in design.bind(frame) if s is not None]
         in_place = all(isinstance(s, Numbers | Categories) for s in sources)
         step = _ROWS_A_CALL if in_place else _ROWS_A_CHUNK
@@ -190,10 +225,7 @@ class RowStatistics:
             stop = min(start + step, frame.n_rows)
             arrays = [s.rows(start, stop) for s in sources]
             self.core.update(arrays, codes[start:stop], base, n_threads)
-        slots = self.core.finish()
-        self.levels = labels.of_slots(slots) if labels else pd.Index([])
-        self._in_order = labels is None or labels.in_order
-        self._check(design, labels, missing)
+        return np.asarray(self.core.finish(), dtype=np.int64)
 
     @cached_property
     def order(self) -> npt.NDArray[np.int64]:
@@ -202,10 +234,13 @@ class RowStatistics:
             return np.arange(len(self.levels))
         return np.asarray(self.levels.argsort(), dtype=np.int64)
 
-    def _check(self, design: Design, labels: GroupLabels | None, missing: str) -> None:
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_redo"}
+
+    def _check(self, design: Design, missing: str) -> None:
         core = self.core
         names = [design.source_name(k) for k in range(len(design.sources))]
-        names.append(labels.name if labels else "")
+        names.append(self.group_name)
         for name, (count, first) in zip(names[:-1], core.infinite, strict=False):
             if count:
                 raise DataError(
