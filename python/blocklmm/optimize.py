@@ -7,7 +7,6 @@ exactly from the eigenvalues of the Hessian (Moré & Sorensen 1983).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +19,7 @@ FloatArray = npt.NDArray[np.float64]
 _EPS = float(np.finfo(np.float64).eps)
 _FLAT = 1e-7  # the certificate's limits, in parts of the number of rows: gradient,
 _NEGATIVE = 1e-8  # and a negative eigenvalue of Gamma
+_FLAT_MINIMUM = 2.0  # curvature of -2 log L: a standard error of one in the units of the starts
 _WORTH_A_DESCENT = 1.0  # a boundary point this little above the minimum found may lead lower
 
 
@@ -113,27 +113,46 @@ class FitOptions:
             raise ValueError(f"FitOptions: tolerance is positive, not {self.tolerance!r}")
 
 
-def minimize(f: Function, starts: Sequence[FloatArray], options: FitOptions) -> Optimum:
+@dataclass(frozen=True, slots=True)
+class Starts:
+    """Where to start: block diagonal factors (q x q) of the first T's.
+
+    Attributes
+    ----------
+    always : list of arrays
+    if_flat : list of arrays
+        Only where the minimum found from the first of the others is flat.
+    """
+
+    always: list[FloatArray]
+    if_flat: list[FloatArray]
+
+
+def minimize(f: Function, starts: Starts, options: FitOptions) -> Optimum:
     """Minimise f from some starts, look at the boundary for a lower minimum, keep the best.
+
+    Other starts follow where the minimum found is so flat that data like these have been seen to
+    have a second one.
 
     Parameters
     ----------
     f : Function
-    starts : sequence of arrays of shape (q, q)
-        Block diagonal factors of the first T's.
+    starts : Starts
     options : FitOptions
 
     Returns
     -------
     Optimum
     """
-    best = _descend(f, _Chart(f.structure, starts[0]), options)
-    others = [_Chart(f.structure, start) for start in starts[1:]]
+    first, *others = (_Chart(f.structure, start) for start in starts.always)
+    best = _descend(f, first, options)
     nearby = _nearest_boundary(f.structure, best.chart)
     if nearby is not None and not best.message:
         probe = f(nearby.factor)
         if probe.value < best.here.value + _WORTH_A_DESCENT:
             best = min(best, _descend(f, nearby, options, probe), key=_value)
+    if best.flattest < _FLAT_MINIMUM and not best.message:
+        others += [_Chart(f.structure, start) for start in starts.if_flat]
     for chart in others:
         best = min(best, _descend(f, chart, options), key=_value)
     factor, here = _zeros(f, best.chart, best.here)
@@ -145,6 +164,7 @@ class _Descent:
     chart: _Chart
     here: Evaluation
     message: str
+    flattest: float  # the smallest curvature
 
 
 def _value(descent: _Descent) -> float:
@@ -215,11 +235,12 @@ def _descend(
     here = f(chart.factor) if here is None else here
     radius = 0.5
     rounding = 1e-12 * (abs(here.value) + f.n)
-    before = np.inf
+    before = flattest = np.inf
     while chart.sizes:
         gradient, hessian = chart.derivatives(here)
         values, vectors = np.linalg.eigh(hessian)
         slopes = vectors.T @ gradient
+        flattest = float(values[0])
         flat = max(1e-13 * float(np.abs(values).max()), 1e-10 * f.n)
         newton = 0.5 * float((slopes**2 / np.maximum(np.abs(values), flat)).sum())
         if values[0] > -flat:
@@ -228,7 +249,8 @@ def _descend(
                 break
         before = newton
         if f.n_evaluations >= options.max_evaluations:
-            return _Descent(chart, here, f"stopped after {f.n_evaluations} evaluations")
+            message = f"stopped after {f.n_evaluations} evaluations"
+            return _Descent(chart, here, message, flattest)
         in_basis, predicted = _trust_region_step(values, slopes, radius)
         length = float(np.linalg.norm(in_basis))
         next_chart = chart.moved(f.structure, vectors @ in_basis)
@@ -249,7 +271,7 @@ def _descend(
             chart, here = next_chart, there
         elif predicted < rounding or radius < 1e-12:
             break
-    return _Descent(chart, here, "")
+    return _Descent(chart, here, "", flattest)
 
 
 def _trust_region_step(

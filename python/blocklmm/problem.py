@@ -18,6 +18,7 @@ from .errors import ConvergenceError, DataError, RankDeficientError
 from .formula import Formula
 from .frames import Frame
 from .objective import Objective, Structure, Units
+from .optimize import Starts
 from .statistics import RowStatistics
 
 FloatArray = npt.NDArray[np.float64]
@@ -95,6 +96,7 @@ class Problem:
         self._connect(statistics, np.zeros(y))
         coefficients, left = _least_squares(cross, columns)
         within = self._within()
+        between = max(left - within, 0.0)
         if min(left, within) <= _NEARLY_EXACT * total:
             response_fit = np.zeros(y)
             response_fit[columns] = coefficients
@@ -105,6 +107,8 @@ class Problem:
             statistics = statistics.refined(response_fit, group_fits, n_threads)
             self._connect(statistics, response_fit)
             within = self._within()
+        n_groups = statistics.core.n_groups
+        self._spread = float(np.sqrt(between / max(within, 1e-300) * (1 - n_groups / n)))
         if within <= _NO_RESIDUAL * total:
             by = f" and the groups of {statistics.group_name!r}" if self.group else ""
             raise ConvergenceError(
@@ -130,17 +134,21 @@ class Problem:
             raise ValueError(f"theta is a vector of {n_theta} finite numbers, not {theta!r}")
         return self.structure.matrix(self.units.to_core(values))
 
-    def starts(self, theta: npt.ArrayLike | None) -> list[FloatArray]:
-        """Return the optimiser's first factors: the user's, or half the identity.
+    def starts(self, theta: npt.ArrayLike | None) -> Starts:
+        """Return the optimiser's first factors: the user's, or a multiple of the identity.
+
+        Half the identity, or where the groups differ by far more than their rows the ratio of the
+        two, from the sums of squares between and within the groups.
 
         Terms that may not correlate but whose columns nearly agree (an intercept and a covariate
         far from zero) can need variances far larger than the identity's, and have a second
         minimum there; for them the diagonal of the inverse of Z'Z is a second start.
         """
         if theta is not None:
-            return [self.factor(theta)]
+            return Starts([self.factor(theta)], [])
         q = self.structure.q
-        starts = [0.5 * np.eye(q)]
+        size = max(0.5, self._spread)
+        always = [size * np.eye(q)]
         if len(self.structure.blocks) > 1:
             cross = np.asarray(self.statistics.core.cross_products())[:q, :q]
             scale = np.sqrt(np.diag(cross))
@@ -148,8 +156,8 @@ class Problem:
             values, vectors = np.linalg.eigh(correlation)
             inflation = np.sqrt((vectors**2 / np.maximum(values, 1e-12)).sum(axis=1))
             if inflation.max() > 3:
-                starts.append(np.diag(inflation))
-        return starts
+                always.append(np.diag(inflation))
+        return Starts(always, [0.1 * always[0], 4.0 * always[0]])
 
     def with_response(self, frame: Frame, response: FloatArray) -> Problem:
         """Return the same problem for other values of the response; NaN leaves a row out."""
