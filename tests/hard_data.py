@@ -77,7 +77,7 @@ if __name__ == "__main__":
             print(*row)
     counts = [row[3] for row in rows]
     print(
-        f"{len(rows)} data sets: {sum(row[2] > 1e-6 for row in rows)} more than 1e-6 above the best "
-        f"of 21 starts, {sum(not row[4] for row in rows)} not certified; evaluations: median "
+        f"{len(rows)} data sets: {sum(row[2] > 1e-6 for row in rows)} more than 1e-6 above the "
+        f"best of 21 starts, {sum(not row[4] for row in rows)} not certified; evaluations: median "
         f"{np.median(counts):.0f}, largest {max(counts)}"
     )

@@ -14,11 +14,10 @@ using GroupNumbers = py::array_t<Index, py::array::c_style | py::array::forcecas
 
 py::array_t<double> column_major(Index n, Index rows, Index columns) {
   const Index size = sizeof(double);
-  return py::array_t<double>({n, rows, columns},
-                             {rows * columns * size, size, rows * size});
+  return py::array_t<double>({n, rows, columns}, {rows * columns * size, size, rows * size});
 }
 
-double* ModesResult::*field_of(const std::string& name) {
+double* ModesResult::* field_of(const std::string& name) {
   if (name == "modes") return &ModesResult::modes;
   if (name == "conditional") return &ModesResult::conditional;
   if (name == "prediction") return &ModesResult::prediction;
@@ -70,10 +69,10 @@ void bind_objective(py::module_& module) {
             ModesResult to;
             py::dict out;
             for (const std::string& name : wanted) {
-              double* ModesResult::*slot = field_of(name);
+              double* ModesResult::* slot = field_of(name);
               const Index columns = name == "cross" ? p : q;
-              py::array_t<double> array = is_vector(name) ? py::array_t<double>({n, q})
-                                                          : column_major(n, q, columns);
+              py::array_t<double> array =
+                  is_vector(name) ? py::array_t<double>({n, q}) : column_major(n, q, columns);
               to.*slot = array.mutable_data();
               out[name.c_str()] = std::move(array);
             }

@@ -71,23 +71,28 @@ py::array_t<double> group_products(const Statistics& self) {
 
 py::tuple saved(const Statistics& self) {
   const Statistics::State state = self.state();
-  return py::make_tuple(state.n_columns, state.n_random, state.n_groups, state.n_rows_used,
-                        state.n_rows_seen, state.log_weights, state.shift, state.sums, state.cross,
-                        state.plain,
-                        py::array_t<double>(static_cast<Index>(state.records.size()),
-                                            state.records.data()),
-                        state.group_fits);
+  return py::make_tuple(
+      state.n_columns, state.n_random, state.n_groups, state.n_rows_used, state.n_rows_seen,
+      state.log_weights, state.shift, state.sums, state.cross, state.plain,
+      py::array_t<double>(static_cast<Index>(state.records.size()), state.records.data()),
+      state.group_fits);
 }
 
 Statistics restored(const py::tuple& saved) {
   require(saved.size() == 12, "a saved state of another version");
   const auto records = saved[10].cast<py::array_t<double, py::array::c_style>>();
-  return Statistics(Statistics::State{
-      saved[0].cast<Index>(), saved[1].cast<Index>(), saved[2].cast<Index>(),
-      saved[3].cast<Index>(), saved[4].cast<Index>(), saved[5].cast<double>(),
-      saved[6].cast<Vector>(), saved[7].cast<Vector>(), saved[8].cast<Vector>(),
-      saved[9].cast<Vector>(), {records.data(), records.data() + records.size()},
-      saved[11].cast<Matrix>()});
+  return Statistics(Statistics::State{saved[0].cast<Index>(),
+                                      saved[1].cast<Index>(),
+                                      saved[2].cast<Index>(),
+                                      saved[3].cast<Index>(),
+                                      saved[4].cast<Index>(),
+                                      saved[5].cast<double>(),
+                                      saved[6].cast<Vector>(),
+                                      saved[7].cast<Vector>(),
+                                      saved[8].cast<Vector>(),
+                                      saved[9].cast<Vector>(),
+                                      {records.data(), records.data() + records.size()},
+                                      saved[11].cast<Matrix>()});
 }
 
 }  // namespace
@@ -143,9 +148,11 @@ void bind_statistics(py::module_& module) {
                              [](const Statistics& self) { return issues_of(self.missing); })
       .def_property_readonly("infinite",
                              [](const Statistics& self) { return issues_of(self.infinite); })
-      .def_property_readonly("bad_weights", [](const Statistics& self) {
-        return py::make_tuple(self.bad_weights.count, self.bad_weights.first);
-      })
+      .def_property_readonly("bad_weights",
+                             [](const Statistics& self) {
+                               return py::make_tuple(self.bad_weights.count,
+                                                     self.bad_weights.first);
+                             })
       .def(py::pickle(&saved, &restored));
 
   module.def(

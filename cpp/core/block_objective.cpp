@@ -36,8 +36,8 @@ template <Index Q>
 BLOCKLMM_INLINE Lanes factor_batch(const Lanes* batch, const double* lambda, Sizes sizes,
                                    Workspace& work) {
   const Index q = Q ? Q : sizes.q, m = sizes.m;
-  const Lanes* R = batch;                      // R(i, j) at j (j + 1) / 2 + i, i <= j
-  const Lanes* Y = batch + q * (q + 1) / 2;    // Y(i, j) at j q + i
+  const Lanes* R = batch;                    // R(i, j) at j (j + 1) / 2 + i, i <= j
+  const Lanes* Y = batch + q * (q + 1) / 2;  // Y(i, j) at j q + i
   Lanes *L = work.L.data(), *RL = work.RL.data(), *inverse = work.inverse.data();
   Lanes* G = work.G.data();
   for (Index i = 0; i < q; ++i)
@@ -90,7 +90,8 @@ BLOCKLMM_CLONES void add_values(const PackedGroups& groups, Index begin, Index e
     const Lanes* batch = groups.batch(b);
     part.logdet += batch[at_multiplicity] * factor_batch<Q>(batch, lambda, sizes, work);
     for (Index i = 0; i < q; ++i) {
-      for (Index j = 0; j < m; ++j) work.row[static_cast<std::size_t>(j)] = work.G.data()[j * q + i];
+      for (Index j = 0; j < m; ++j)
+        work.row[static_cast<std::size_t>(j)] = work.G.data()[j * q + i];
       part.S.add(work.row.data());
     }
   }
@@ -197,7 +198,9 @@ class PairTensor {
   }
 
  private:
-  static Index entry(Index i, Index j) { return i >= j ? i * (i + 1) / 2 + j : j * (j + 1) / 2 + i; }
+  static Index entry(Index i, Index j) {
+    return i >= j ? i * (i + 1) / 2 + j : j * (j + 1) / 2 + i;
+  }
   const Vector& packed_;
   Index q_;
 };
@@ -252,8 +255,7 @@ BlockEvaluation BlockObjective::evaluate(const Matrix& lambda, bool reml, bool d
   BlockEvaluation result;
   result.value = logdet + nu * (1 + kLog2Pi + 2 * std::log(r) - std::log(nu));
   if (reml) result.value += 2 * R.diagonal().head(p).array().log().sum();
-  result.inverse_factor =
-      R.triangularView<Eigen::Upper>().solve(Matrix::Identity(m, m));
+  result.inverse_factor = R.triangularView<Eigen::Upper>().solve(Matrix::Identity(m, m));
   if (!derivatives) return result;
 
   Matrix N = result.inverse_factor;
@@ -286,7 +288,8 @@ BlockEvaluation BlockObjective::evaluate(const Matrix& lambda, bool reml, bool d
   for (Index i = 0, at = 0; i < q; ++i)
     for (Index j = 0; j <= i; ++j, ++at) gamma(i, j) = gamma(j, i) = packed[at];
 
-  // S^_k = -sum J'(e_a l' + l e_a')J with l column b of lambda; vec(J) has J(i, alpha) at alpha q + i
+  // S^_k = -sum J'(e_a l' + l e_a')J with l column b of lambda; vec(J) has J(i, alpha) at alpha q +
+  // i
   const auto n_free = static_cast<Index>(free_.size());
   std::vector<Matrix> S_hat;
   for (const auto& [a, b] : free_) {

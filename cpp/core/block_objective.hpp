@@ -31,7 +31,7 @@ namespace blocklmm {
 using Entry = std::pair<Index, Index>;  // row and column of a free entry of lambda
 
 struct BlockEvaluation {
-  double value = 0;  // f
+  double value = 0;       // f
   Matrix inverse_factor;  // R_S^-1, (p+1) x (p+1) upper triangular
   Vector gradient;
   Matrix hessian, gamma;  // empty where only the value was asked for

@@ -65,9 +65,7 @@ void fill_column(const Recipe& recipe, const std::vector<Source>& sources, Index
                  Index j, Block& block) {
   double* out = block.column(j);
   switch (recipe.kind) {
-    case Recipe::Kind::constant:
-      std::fill_n(out, n, 1.0);
-      return;
+    case Recipe::Kind::constant: std::fill_n(out, n, 1.0); return;
     case Recipe::Kind::numeric:
       read_numeric(sources[static_cast<std::size_t>(recipe.source)], first, n, out);
       return;
@@ -129,7 +127,8 @@ void check_recipes(const std::vector<Recipe>& recipes, Index n_sources) {
     require(!reads || (recipe.source >= 0 && recipe.source < n_sources), "a recipe's source");
     const bool is_difference = recipe.kind == Recipe::Kind::difference;
     const bool combines = recipe.kind == Recipe::Kind::product || is_difference;
-    require(!combines || recipe.operands.size() >= (is_difference ? 2u : 1u), "a recipe's operands");
+    require(!combines || recipe.operands.size() >= (is_difference ? 2u : 1u),
+            "a recipe's operands");
     for (const Index k : recipe.operands)
       require(k >= 0 && k < static_cast<Index>(j), "a recipe's operands");
   }

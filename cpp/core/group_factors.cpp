@@ -51,8 +51,8 @@ void GroupFactors::compute(Index group) {
   const double rounding = 8 * std::numeric_limits<double>::epsilon();
   for (Index j = 0; j < q; ++j) {
     for (Index i = 0; i <= j; ++i) {
-      double sum = record[a_[static_cast<std::size_t>(i + j * q)]] /
-                   (units_.z_scale[i] * units_.z_scale[j]);
+      double sum =
+          record[a_[static_cast<std::size_t>(i + j * q)]] / (units_.z_scale[i] * units_.z_scale[j]);
       const double total = sum;
       for (Index k = 0; k < i; ++k) sum -= R(k, i) * R(k, j);
       if (i < j)
@@ -63,8 +63,8 @@ void GroupFactors::compute(Index group) {
   }
   for (Index j = 0; j < m; ++j)
     for (Index i = 0; i < q; ++i) {
-      double sum = record[d_[static_cast<std::size_t>(i + j * q)]] /
-                   (units_.z_scale[i] * units_.m_scale[j]);
+      double sum =
+          record[d_[static_cast<std::size_t>(i + j * q)]] / (units_.z_scale[i] * units_.m_scale[j]);
       for (Index k = 0; k < i; ++k) sum -= R(k, i) * Y(k, j);
       Y(i, j) = R(i, i) > 0 ? sum / R(i, i) : 0.0;
     }

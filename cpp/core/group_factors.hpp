@@ -14,8 +14,8 @@
 // semidefinite parts: nothing cancels, however large T is. Where A_i is singular (few rows, a
 // constant covariate) the row of R_i is zero, and so is that of Y_i.
 //
-// Where the pass took Z_i b_i from y (Statistics::adopt), `explained` = R_i b_i is what Y_i lacks in
-// its last column: C - sum Y_i'Y_i is the same without it, and more exact.
+// Where the pass took Z_i b_i from y (Statistics::adopt), `explained` = R_i b_i is what Y_i lacks
+// in its last column: C - sum Y_i'Y_i is the same without it, and more exact.
 
 namespace blocklmm {
 

@@ -53,8 +53,8 @@ BLOCKLMM_INLINE Lanes lane_log(const Lanes& x) {
   const Lanes exponent = (Lanes)magic - 6755399441055744.0;
   const Lanes s = (m - 1.0) / (m + 1.0), z = s * s;
   Lanes series = broadcast(1.0 / 21);
-  for (const double c : {1.0 / 19, 1.0 / 17, 1.0 / 15, 1.0 / 13, 1.0 / 11, 1.0 / 9, 1.0 / 7, 1.0 / 5,
-                         1.0 / 3})
+  for (const double c :
+       {1.0 / 19, 1.0 / 17, 1.0 / 15, 1.0 / 13, 1.0 / 11, 1.0 / 9, 1.0 / 7, 1.0 / 5, 1.0 / 3})
     series = series * z + c;
   return exponent * 0.693147180559945309417 + (s + s) + (s + s) * (z * series);
 }

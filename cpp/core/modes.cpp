@@ -42,8 +42,7 @@ void conditional_modes(const Statistics& statistics, const Standardization& unit
     }
     if (to.weight) {
       const Matrix share = half.transpose() * factor.matrixL().solve(RL.transpose() * group.R);
-      Eigen::Map<Vector>(to.weight + k * q, q) =
-          (share * request.basis.inverse()).diagonal();
+      Eigen::Map<Vector>(to.weight + k * q, q) = (share * request.basis.inverse()).diagonal();
     }
     if (!to.conditional && !to.prediction && !to.cross) continue;
     Matrix variance = half.transpose() * half;

@@ -66,8 +66,7 @@ Matrix semidefinite_factor(const Matrix& K, const Vector& total) {
   Matrix L = Matrix::Zero(n, n);
   Index rank = 0;
   for (Index j = 0; j < n; ++j) {
-    const Vector column =
-        K.col(j) - L.leftCols(rank) * L.row(j).head(rank).transpose();
+    const Vector column = K.col(j) - L.leftCols(rank) * L.row(j).head(rank).transpose();
     if (!(column[j] > kRounding * total[j])) continue;
     L.col(rank).tail(n - j) = column.tail(n - j) / std::sqrt(column[j]);
     ++rank;
@@ -113,13 +112,14 @@ PackedGroups::PackedGroups(const Statistics& statistics, const Standardization& 
     }
   } else {
     n_patterns = finder.n_patterns();
-    std::vector<Index> start(static_cast<std::size_t>(n_patterns + 1), 0), members(pattern_of.size());
+    std::vector<Index> start(static_cast<std::size_t>(n_patterns + 1), 0),
+        members(pattern_of.size());
     for (const Index k : pattern_of) ++start[static_cast<std::size_t>(k + 1)];
     for (std::size_t k = 1; k < start.size(); ++k) start[k] += start[k - 1];
     std::vector<Index> next = start;
     for (Index i = 0; i < n_groups; ++i)
-      members[static_cast<std::size_t>(next[static_cast<std::size_t>(
-          pattern_of[static_cast<std::size_t>(i)])]++)] = i;
+      members[static_cast<std::size_t>(
+          next[static_cast<std::size_t>(pattern_of[static_cast<std::size_t>(i)])]++)] = i;
     for (Index k = 0; k < n_patterns; ++k) {
       const Index begin = start[static_cast<std::size_t>(k)];
       const Index end = start[static_cast<std::size_t>(k + 1)];

@@ -20,8 +20,8 @@ class PackedGroups {
   // A batch: R's upper triangle by columns, Y by columns, multiplicity.
   const Lanes* batch(Index b) const { return data_.data() + b * batch_size_; }
 
-  Index n_patterns = 0;     // 0 where the groups are kept one by one
-  Matrix within;            // C - sum Y_i'Y_i
+  Index n_patterns = 0;  // 0 where the groups are kept one by one
+  Matrix within;         // C - sum Y_i'Y_i
 
  private:
   void append(const Matrix& R, const Eigen::Ref<const Vector>& vec_Y, double multiplicity);

@@ -15,8 +15,7 @@ std::vector<Index> independent_columns(const Matrix& cross_products, double tole
     if (!(total > 0) || !(left > tolerance * total)) continue;
     const double root = std::sqrt(left);
     for (Index k = j; k < n; ++k)
-      R(rank, k) =
-          (cross_products(j, k) - R.col(j).head(rank).dot(R.col(k).head(rank))) / root;
+      R(rank, k) = (cross_products(j, k) - R.col(j).head(rank).dot(R.col(k).head(rank))) / root;
     kept.push_back(j);
   }
   return kept;

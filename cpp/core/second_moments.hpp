@@ -8,8 +8,7 @@ namespace blocklmm {
 // cache, lane by lane; long ones are collected in a panel and go by matrix products.
 class SecondMoments {
  public:
-  explicit SecondMoments(Index size)
-      : size_(size), is_long_(size > kLongest) {
+  explicit SecondMoments(Index size) : size_(size), is_long_(size > kLongest) {
     if (is_long_) {
       sum_ = Matrix::Zero(size, size);
       panel_.resize(size, kPanel);

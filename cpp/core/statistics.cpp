@@ -102,7 +102,10 @@ void RowIssues::append(const RowIssues& later) {
 
 struct Statistics::Unit {
   Unit(Index packed, Index n_columns, std::size_t n_issues)
-      : cross(Vector::Zero(packed)), sums(Vector::Zero(n_columns)), missing(n_issues), infinite(n_issues) {}
+      : cross(Vector::Zero(packed)),
+        sums(Vector::Zero(n_columns)),
+        missing(n_issues),
+        infinite(n_issues) {}
   Vector cross, plain, sums;
   Index n_rows_used = 0;
   double log_weights = 0;
@@ -138,9 +141,9 @@ Statistics::Statistics(StatisticsPlan plan, Index n_slots)
 void Statistics::adopt(const Vector& shift, const Vector& response_fit, const Matrix& group_fits) {
   require(shift.size() == n_columns() && response_fit.size() == n_columns() - 1,
           "one shift for each column and one coefficient for each but y");
-  require(group_fits.size() == 0 ||
-              (group_fits.rows() == n_random() && group_fits.cols() == n_slots_),
-          "one fit for each slot");
+  require(
+      group_fits.size() == 0 || (group_fits.rows() == n_random() && group_fits.cols() == n_slots_),
+      "one fit for each slot");
   group_fits_ = group_fits;
   shift_ = shift;
   response_fit_ = response_fit;
@@ -304,8 +307,8 @@ void Statistics::run_block(const std::vector<Source>& sources, const Source& lab
   pick_kernel(q, u)(block, own, q, u, record_size_, records_.data());
 }
 
-void Statistics::update(const std::vector<Source>& sources, const Source& labels,
-                        std::int64_t base, Index n_rows, int n_threads) {
+void Statistics::update(const std::vector<Source>& sources, const Source& labels, std::int64_t base,
+                        Index n_rows, int n_threads) {
   require(static_cast<Index>(sources.size()) == plan_.n_sources, "one array for each source");
   if (!shift_known_ && n_rows > 0) choose_shift(sources, n_rows);
   const Index u = n_columns(), packed = packed_size();
@@ -384,9 +387,9 @@ Matrix Statistics::plain_cross_products() const {
 
 Statistics::State Statistics::state() const {
   const Vector zero = Vector::Zero(packed_size());
-  return {n_columns(), n_random(),        n_slots_,          n_rows_used_, n_rows_seen_, log_weights_,
-          shift_,      sums_,             cross_.total(zero), plain_.total(zero), records_,
-          group_fits_};
+  return {n_columns(),        n_random(),         n_slots_, n_rows_used_,
+          n_rows_seen_,       log_weights_,       shift_,   sums_,
+          cross_.total(zero), plain_.total(zero), records_, group_fits_};
 }
 
 Statistics::Statistics(const State& state)

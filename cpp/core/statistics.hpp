@@ -108,7 +108,8 @@ class Statistics {
   Matrix unpacked(const PairwiseSum<Vector>& sum) const;
   void choose_shift(const std::vector<Source>& sources, Index n_rows);
   void run_block(const std::vector<Source>& sources, const Source& labels, std::int64_t base,
-                 Index first, Index n, Index own_begin, Index own_end, Unit* unit, Scratch& scratch);
+                 Index first, Index n, Index own_begin, Index own_end, Unit* unit,
+                 Scratch& scratch);
 
   StatisticsPlan plan_;
   Index n_slots_, record_size_ = 0, n_rows_used_ = 0, n_rows_seen_ = 0;

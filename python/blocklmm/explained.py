@@ -86,6 +86,4 @@ def icc(variances: Variances) -> ICC:
 def r2(variances: Variances) -> RSquared:
     """Compute Nakagawa's R squared from the parts of the variance."""
     total = variances.fixed + variances.total_random + variances.residual
-    return RSquared(
-        variances.fixed / total, (variances.fixed + variances.total_random) / total
-    )
+    return RSquared(variances.fixed / total, (variances.fixed + variances.total_random) / total)

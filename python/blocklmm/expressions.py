@@ -119,8 +119,10 @@ class Expression:
 
 
 def _calls(text: str) -> set[str]:
-    """Return what an expression calls: names, ``np.`` functions that work row by row as names
-    of their own kind, and anything else (methods, subscripts) under a name that is nobody's.
+    """Return the names an expression calls.
+
+    ``np.`` functions that work row by row count as ``I``; methods, subscripts and the like as a
+    name that is nobody's.
     """
     found: set[str] = set()
     for node in ast.walk(_tree(text)):
@@ -144,9 +146,11 @@ def _calls(text: str) -> set[str]:
 
 def _variables(text: str, frame: Frame) -> list[str]:
     names: list[str] = re.findall(r"`([^`]+)`", text)
-    for node in ast.walk(_tree(text)):
-        if isinstance(node, ast.Name) and not node.id.startswith("_quoted_"):
-            names.append(node.id)
+    names += [
+        node.id
+        for node in ast.walk(_tree(text))
+        if isinstance(node, ast.Name) and not node.id.startswith("_quoted_")
+    ]
     calls = {
         node.func.id
         for node in ast.walk(_tree(text))

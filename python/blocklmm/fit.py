@@ -8,23 +8,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import ndtr, ndtri
 
-from . import explained
+from .effects import FittedEffects
 from .errors import ConvergenceWarning, DataError, did_you_mean, warn
 from .frames import Frame
-from .optimize import Certificate, FitOptions, Optimum, minimize
+from .optimize import FitOptions, minimize
+from .parameters import FloatArray, normal_quantile
 from .predict import Estimates, RowPredictions, predict_rows, require_known, row_groups
 from .problem import Problem
 from .reports import summary as _summary
 from .reports import tidy as _tidy
-from .statistics import Dropped
-from .varcorr import TermCovariance, VarCorr
-
-FloatArray = npt.NDArray[np.float64]
 
 
-class LinearMixedFit:
+class LinearMixedFit(FittedEffects):
     """A fit; immutable. Made by :func:`blocklmm.lmer` or :meth:`LinearMixedModel.fit`.
 
     Attributes
@@ -50,332 +46,9 @@ class LinearMixedFit:
         Columns of X that depend on the columns before them and are not in the model.
     """
 
-    reml: bool
-    objective: float
-    sigma: float
-    converged: bool
-    certificate: Certificate
-
-    def __init__(self, problem: Problem, optimum: Optimum, reml: bool) -> None:
-        units, inverse_factor = problem.units, optimum.evaluation.inverse_factor
-        self.__dict__.update(
-            _problem=problem,
-            _optimum=optimum,
-            reml=reml,
-            objective=optimum.evaluation.value,
-            sigma=units.sigma(inverse_factor, reml),
-            converged=optimum.converged,
-            certificate=optimum.certificate,
-        )
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"a fit can't be changed: {name!r} was to be set")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"a fit can't be changed: {name!r} was to be deleted")
-
-    # -- the model ---------------------------------------------------------------------------
-
-    @property
-    def formula(self) -> str:
-        """The formula as given."""
-        return self._problem.formula.text
-
-    @property
-    def response_name(self) -> str:
-        """The response as written in the formula."""
-        return self._problem.formula.response
-
-    @property
-    def criterion_name(self) -> str:
-        """"REML criterion" or "deviance"."""
-        return "REML criterion" if self.reml else "deviance"
-
-    @property
-    def nobs(self) -> int:
-        """Rows used."""
-        return int(self._problem.statistics.core.n_rows_used)
-
-    @property
-    def ngroups(self) -> dict[str, int]:
-        """Number of levels by grouping factor."""
-        statistics = self._problem.statistics
-        return {statistics.group_name: int(statistics.core.n_groups)} if self._has_random else {}
-
-    @property
-    def dropped(self) -> Dropped:
-        """Rows left out for missing values."""
-        return self._problem.statistics.dropped
-
-    @property
-    def dropped_columns(self) -> tuple[str, ...]:
-        """Columns of X that depend on earlier ones and are not in the model."""
-        return tuple(self._problem.design.x_names[k] for k in self._problem.dropped)
-
-    @property
-    def _has_random(self) -> bool:
-        return bool(self._problem.structure.blocks)
-
-    # -- estimates ---------------------------------------------------------------------------
-
-    @cached_property
-    def theta(self) -> FloatArray:
-        """Relative covariance factors, in lme4's order."""
-        structure = self._problem.structure
-        out = self._problem.units.to_user(structure.theta(self._optimum.factor))
-        out.setflags(write=False)
-        return out
-
-    @cached_property
-    def _beta(self) -> FloatArray:
-        return self._problem.units.beta(self._optimum.evaluation.inverse_factor)
-
-    @cached_property
-    def _cov_beta(self) -> FloatArray:
-        factor = self._problem.units.unscaled_covariance_factor(
-            self._optimum.evaluation.inverse_factor
-        )
-        return self.sigma**2 * (factor @ factor.T)
-
-    @property
-    def _names(self) -> list[str]:
-        return [self._problem.design.x_names[k] for k in self._problem.kept]
-
-    def _series(self, values: FloatArray, name: str) -> pd.Series[float]:
-        return pd.Series(values, index=pd.Index(self._names), name=name)
-
-    @property
-    def params(self) -> pd.Series[float]:
-        """Fixed effects."""
-        return self._series(self._beta, "estimate")
-
-    @property
-    def bse(self) -> pd.Series[float]:
-        """Standard errors of the fixed effects."""
-        return self._series(np.sqrt(np.diag(self._cov_beta)), "std_error")
-
-    @property
-    def tvalues(self) -> pd.Series[float]:
-        """Estimates in units of their standard errors."""
-        return (self.params / self.bse).rename("statistic")
-
-    @property
-    def df(self) -> pd.Series[float]:
-        """Degrees of freedom of the Wald statistics: infinite, the normal approximation."""
-        return self._series(np.full(len(self._beta), np.inf), "df")
-
-    @property
-    def pvalues(self) -> pd.Series[float]:
-        """Two-sided p-values of the fixed effects, by the normal approximation."""
-        return self._series(2 * ndtr(-np.abs(self.tvalues.to_numpy())), "p_value")
-
-    def cov_params(self) -> pd.DataFrame:
-        """Return the covariance matrix of the fixed effects, sigma^2 (X'V^-1 X)^-1.
-
-        Returns
-        -------
-        DataFrame of shape (p, p)
-        """
-        return pd.DataFrame(self._cov_beta.copy(), index=self._names, columns=self._names)
-
-    def conf_int(self, level: float = 0.95, method: str = "wald") -> pd.DataFrame:
-        """Return confidence intervals of the fixed effects.
-
-        Parameters
-        ----------
-        level : float
-        method : {"wald"}
-            Estimate plus or minus a normal quantile times the standard error.
-
-        Returns
-        -------
-        DataFrame
-            Columns lower, upper.
-
-        Raises
-        ------
-        ValueError
-        """
-        if method != "wald":
-            raise ValueError(f"method is 'wald', not {method!r}")
-        half = _quantile(level) * self.bse
-        return pd.DataFrame({"lower": self.params - half, "upper": self.params + half})
-
-    @cached_property
-    def varcorr(self) -> VarCorr:
-        """Variances and correlations of the random effects, and the residual's."""
-        problem = self._problem
-        lambda_ = self.sigma * problem.structure.matrix(self.theta)
-        terms = []
-        for k, s in enumerate(problem.structure.slices):
-            name = problem.statistics.group_name + (f".{k}" if k else "")
-            names = tuple(problem.design.z_names[s])
-            terms.append(TermCovariance(name, names, lambda_[s, s] @ lambda_[s, s].T))
-        return VarCorr(tuple(terms), self.sigma)
-
-    @cached_property
-    def singular(self) -> bool:
-        """Whether a variance is zero or a correlation one."""
-        factor = self._optimum.factor
-        for s in self._problem.structure.slices:
-            sizes = np.linalg.svd(factor[s, s], compute_uv=False)
-            if sizes[-1] <= 1e-4 * max(sizes[0], 1e-300) or sizes[-1] <= 1e-5:
-                return True
-        return False
-
-    # -- likelihood --------------------------------------------------------------------------
-
-    @property
-    def n_parameters(self) -> int:
-        """Fixed effects, entries of theta, and the residual variance."""
-        return len(self._beta) + len(self._problem.structure.entries) + 1
-
-    @property
-    def llf(self) -> float:
-        """Log-likelihood, or restricted log-likelihood after REML."""
-        return -0.5 * self.objective
-
-    @property
-    def aic(self) -> float:
-        """Akaike's criterion, from the likelihood that was maximised."""
-        return self.objective + 2 * self.n_parameters
-
-    @property
-    def bic(self) -> float:
-        """Schwarz's criterion with log(nobs), from the likelihood that was maximised."""
-        return self.objective + float(np.log(self.nobs)) * self.n_parameters
-
-    @property
-    def df_resid(self) -> int:
-        """Rows less parameters."""
-        return self.nobs - self.n_parameters
-
-    # -- random effects ----------------------------------------------------------------------
-
-    def _mode_results(self, *wanted: str) -> dict[str, FloatArray]:
-        problem = self._problem
-        found: dict[str, FloatArray] = problem.core.modes(
-            statistics=problem.statistics.core,
-            lambda_=self._optimum.factor,
-            inverse_factor=self._optimum.evaluation.inverse_factor,
-            basis=problem.units.z_basis,
-            groups=np.arange(problem.statistics.core.n_groups),
-            wanted=list(wanted),
-        )
-        return found
-
-    @cached_property
-    def _modes(self) -> FloatArray:
-        """BLUPs in the core's order of groups, in the user's units."""
-        return self._problem.units.y_scale * self._mode_results("modes")["modes"]
-
-    def _by_group(self, values: FloatArray) -> dict[str, pd.DataFrame]:
-        statistics, names = self._problem.statistics, self._problem.design.z_names
-        order = statistics.order
-        index = pd.Index(statistics.levels[order], name=statistics.group_name)
-        frame = pd.DataFrame(values[order], index=index, columns=pd.Index(names))
-        return {statistics.group_name: frame}
-
-    def ranef(self) -> dict[str, pd.DataFrame]:
-        """Return the conditional modes (BLUPs) of the random effects.
-
-        Returns
-        -------
-        dict of str to DataFrame
-            By grouping factor: one row a level, one column a random effect. Terms on the same
-            factor stand side by side.
-
-        Notes
-        -----
-        Robinson (1991), Statistical Science 6, 15-32.
-        """
-        return self._by_group(self._modes) if self._has_random else {}
-
-    def _conditional(self, fixed_uncertainty: bool) -> FloatArray:
-        name = "prediction" if fixed_uncertainty else "conditional"
-        return self.sigma**2 * self._mode_results(name)[name]
-
-    def ranef_cov(self, fixed_uncertainty: bool = False) -> dict[str, FloatArray]:
-        """Return the covariance matrices of the random effects given the data.
-
-        Parameters
-        ----------
-        fixed_uncertainty : bool
-            False: the conditional variance given the parameters, lme4's ``condVar``. True: the
-            variance of the prediction error b^ - b, the estimation of beta included.
-
-        Returns
-        -------
-        dict of str to array of shape (groups, q, q)
-            In the order of :meth:`ranef`.
-        """
-        if not self._has_random:
-            return {}
-        statistics = self._problem.statistics
-        return {statistics.group_name: self._conditional(fixed_uncertainty)[statistics.order]}
-
-    def ranef_sd(self, fixed_uncertainty: bool = False) -> dict[str, pd.DataFrame]:
-        """Return the standard deviations that go with :meth:`ranef_cov`, laid out as ranef."""
-        if not self._has_random:
-            return {}
-        variances = np.diagonal(self._conditional(fixed_uncertainty), axis1=1, axis2=2)
-        return self._by_group(np.sqrt(variances))
-
-    def coef(self) -> dict[str, pd.DataFrame]:
-        """Return the coefficients of each group: fixed effects plus conditional modes.
-
-        Returns
-        -------
-        dict of str to DataFrame
-            One row a level; the fixed effects' columns, then those of random effects without one.
-        """
-        if not self._has_random:
-            return {}
-        design, kept = self._problem.design, self._problem.kept
-        fixed = {design.columns[design.x_columns[k]][0]: design.x_names[k] for k in kept}
-        group, ranef = next(iter(self.ranef().items()))
-        out = pd.DataFrame(
-            np.tile(self._beta, (len(ranef), 1)), index=ranef.index, columns=self._names
-        )
-        for k, (recipe, _) in enumerate(design.columns[: design.n_random]):
-            name = fixed.get(recipe, design.z_names[k])
-            values = ranef.iloc[:, k].to_numpy()
-            out[name] = out[name] + values if name in out else values
-        return {group: out}
-
-    def shrinkage(self) -> dict[str, pd.DataFrame]:
-        """Return how each group's own data and the population share in its random effects.
-
-        Returns
-        -------
-        dict of str to DataFrame
-            One row a level. ``weight`` is the weight on the group's own data, the diagonal of
-            I - (I + T A_i)^-1; for a random intercept n_i rho / (1 + (n_i - 1) rho), the
-            reliability of the group's mean. ``own`` is the least-squares estimate of the random
-            effect from the group alone (NaN where its rows are too few), ``blup`` the conditional
-            mode. With more than one random effect the columns have two levels, (weight, effect).
-        """
-        if not self._has_random:
-            return {}
-        found = self._mode_results("own", "weight")
-        parts = {
-            "weight": found["weight"],
-            "own": self._problem.units.y_scale * found["own"],
-            "blup": self._modes,
-        }
-        tables = {key: next(iter(self._by_group(v).values())) for key, v in parts.items()}
-        out = pd.concat(tables, axis=1)
-        if self._problem.structure.q == 1:
-            out.columns = pd.Index(list(parts))
-        return {self._problem.statistics.group_name: out}
-
-    # -- rows --------------------------------------------------------------------------------
-
     def _frame(self) -> Frame:
         if self._problem.frame is None:
-            raise DataError(
-                "this fit was restored without its data: give them to predict(data)"
-            )
+            raise DataError("this fit was restored without its data: give them to predict(data)")
         return self._problem.frame
 
     def _estimates(self, with_variance: bool) -> Estimates:
@@ -449,7 +122,7 @@ class LinearMixedFit:
     @property
     def resid(self) -> FloatArray:
         """Response less fitted values, shape (nobs,), in the rows' order."""
-        return self._response() - self._training.mean
+        return np.asarray(self._response() - self._training.mean)
 
     def _response(self) -> FloatArray:
         design = self._problem.design
@@ -509,9 +182,7 @@ class LinearMixedFit:
         if random == "population" and interval == "prediction" and self._has_random:
             groups = np.full(frame.n_rows, -1, dtype=np.int64)
         with_variance = interval is not None
-        found = predict_rows(
-            problem, frame, self._estimates(with_variance), groups, with_variance
-        )
+        found = predict_rows(problem, frame, self._estimates(with_variance), groups, with_variance)
         rows = self._used if data is None else slice(None)
         mean = found.mean[rows]
         if found.variance is None:
@@ -519,7 +190,7 @@ class LinearMixedFit:
         variance = found.variance[rows]
         if interval == "prediction":
             variance = variance + self.sigma**2 / self._row_weights(frame, data is None)[rows]
-        half = _quantile(level) * np.sqrt(variance)
+        half = normal_quantile(level) * np.sqrt(variance)
         return pd.DataFrame({"mean": mean, "lower": mean - half, "upper": mean + half})
 
     def _row_weights(self, frame: Frame, is_training: bool) -> FloatArray:
@@ -528,49 +199,6 @@ class LinearMixedFit:
         if design.weight >= 0 and (is_training or not design.has_array("weights")):
             return design.matrix(frame, [design.weight])[:, 0]
         return np.ones(frame.n_rows)
-
-    # -- variance ----------------------------------------------------------------------------
-
-    @cached_property
-    def _variances(self) -> explained.Variances:
-        problem, core = self._problem, self._problem.statistics.core
-        design, n = problem.design, self.nobs
-        cross, sums = np.asarray(core.plain_cross_products()), np.asarray(core.sums)
-        x = [design.x_columns[k] for k in problem.kept]
-        # X beta varies as the shifted columns do: a shift moves all rows alike
-        centred = cross[np.ix_(x, x)] - np.outer(sums[x], sums[x]) / n
-        fixed = float(self._beta @ centred @ self._beta) / (n - 1) if n > 1 else 0.0
-        shift = np.asarray(core.shift)
-        q = design.n_random
-        Z = cross[:q, :q].copy()
-        B = np.eye(q)  # Z = Z_shifted B^-1: undo the shift of each column by its constant one
-        for j, anchor in enumerate(design.z_anchor):
-            if anchor >= 0 and anchor != j:
-                B[anchor, j] = shift[j]
-        moments = B.T @ Z @ B / n
-        cov = np.zeros((q, q))
-        for term, s in zip(self.varcorr, problem.structure.slices, strict=True):
-            cov[s, s] = term.cov
-        random = {problem.statistics.group_name: float((cov * moments).sum())} if q else {}
-        return explained.Variances(max(fixed, 0.0), random, self.sigma**2)
-
-    def icc(self) -> explained.ICC:
-        """Return the intraclass correlation, adjusted and unadjusted, and its verbal scale.
-
-        Returns
-        -------
-        ICC
-        """
-        return explained.icc(self._variances)
-
-    def r2(self) -> explained.RSquared:
-        """Return Nakagawa's marginal and conditional R squared.
-
-        Returns
-        -------
-        RSquared
-        """
-        return explained.r2(self._variances)
 
     def marginal_cov(self, level: Any) -> FloatArray:
         """Return V_i, the covariance of one group's observations given the parameters.
@@ -613,8 +241,6 @@ class LinearMixedFit:
         cov = self.marginal_cov(level)
         sd = np.sqrt(np.diag(cov))
         return np.asarray(cov / np.outer(sd, sd))
-
-    # -- new responses -----------------------------------------------------------------------
 
     def simulate(self, n: int = 1, seed: int | None = None) -> FloatArray:
         """Draw responses from the fitted model, with new random effects.
@@ -669,8 +295,10 @@ class LinearMixedFit:
         problem = self._problem
         values = np.asarray(y, dtype=np.float64)
         if values.shape != (self.nobs,):
-            raise DataError(f"y has shape {values.shape}: give one value for each of the "
-                            f"{self.nobs} rows that were used")
+            raise DataError(
+                f"y has shape {values.shape}: give one value for each of the "
+                f"{self.nobs} rows that were used"
+            )
         if not np.isfinite(values).all():
             raise DataError("y has missing or infinite values")
         response = np.full(self._frame().n_rows, np.nan)
@@ -680,8 +308,6 @@ class LinearMixedFit:
     def refit_ml(self) -> LinearMixedFit:
         """Fit the same model to the same data by maximum likelihood, as lme4's ``refitML``."""
         return estimate(self._problem, reml=False)
-
-    # -- reports -----------------------------------------------------------------------------
 
     def summary(self) -> str:
         """Return a text in the layout of lme4's summary, with a line for the certificate."""
@@ -763,9 +389,3 @@ def estimate(
 def _choice(name: str, value: Any, known: tuple[Any, ...]) -> None:
     if value not in known:
         raise ValueError(f"{name} is one of {', '.join(map(repr, known))}, not {value!r}")
-
-
-def _quantile(level: float) -> float:
-    if not 0 < level < 1:
-        raise ValueError(f"level is between 0 and 1, not {level!r}")
-    return float(ndtri(0.5 + level / 2))

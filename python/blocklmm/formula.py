@@ -78,7 +78,9 @@ def parse(text: str) -> Formula:
         raise _error(text, tilde, "there is no response left of '~'")
 
     random: list[RandomTerm] = []
-    pieces, at, placeholders = [], tilde + 1, {}
+    pieces: list[str] = []
+    placeholders: dict[str, int] = {}
+    at = tilde + 1
     for start, bar, width, end in groups:
         if start < tilde:
             raise _error(text, bar, "a random term stands left of '~'")
@@ -173,7 +175,9 @@ def _groups(right: str, text: str, offset: int) -> list[tuple[str, ...]]:
         if piece != "/":
             names = []
             for name in piece.split(":"):
-                match = re.fullmatch(r"\s*(?:(?:factor|as\.factor|C)\(\s*)?(`[^`]+`|[\w.]+)\s*\)?\s*", name)
+                match = re.fullmatch(
+                    r"\s*(?:(?:factor|as\.factor|C)\(\s*)?(`[^`]+`|[\w.]+)\s*\)?\s*", name
+                )
                 if not match or not match[1] or match[1].isdigit():
                     raise _error(
                         text,
@@ -194,7 +198,11 @@ def _terms(part: str, text: str, offset: int, bare: bool = True) -> list[Term]:
     if not part.strip() and bare:
         raise _error(text, offset, "there are no terms right of '~'")
     if dot := re.search(r"(?<![\w.])\.(?![\w.])", part):
-        raise _error(text, offset + dot.start(), "'.' for all other columns is not supported: name the columns")
+        raise _error(
+            text,
+            offset + dot.start(),
+            "'.' for all other columns is not supported: name the columns",
+        )
     try:
         parsed = list(_PARSER.get_terms(_python(part)))
     except FormulaicError as error:

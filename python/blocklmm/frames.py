@@ -200,7 +200,7 @@ def _from_pandas(name: str, series: pd.Series[Any]) -> Column:
         if not series.hasnans and not pd.api.types.is_bool_dtype(dtype):
             return Numbers(name, series.to_numpy())
         return Numbers(name, series.to_numpy(dtype=np.float64, na_value=np.nan))
-    if dtype == object:
+    if pd.api.types.is_object_dtype(dtype):
         kind = pd.api.types.infer_dtype(series, skipna=True)
         if kind in ("integer", "floating", "mixed-integer-float", "decimal", "boolean"):
             values = pd.to_numeric(series.astype(float) if kind == "boolean" else series)

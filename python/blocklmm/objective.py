@@ -1,4 +1,4 @@
-"""The profiled criterion as a function of theta, and the way between the core's units and the user's.
+"""The profiled criterion, and the way between the core's units and the user's.
 
 The core works on columns about a shift and with root mean square one. With B and B_x the changes
 of basis, Z~ = Z B and X~ = X B_x, a T~ of the core is T = B T~ B' of the user.
@@ -48,37 +48,37 @@ def canonical_factor(factor: FloatArray, tolerance: float = 1e-14) -> FloatArray
     return out
 
 
-@dataclass(frozen=True, slots=True)
 class Structure:
-    """Where the entries of theta stand in Lambda's block lambda (q x q): one block a term."""
+    """Where the entries of theta stand in lambda (q x q): one diagonal block a term.
 
-    blocks: tuple[int, ...]
+    Parameters
+    ----------
+    blocks : tuple of int
+        Number of random effects of each term.
 
-    @property
-    def q(self) -> int:
-        """Number of random effects of a group."""
-        return sum(self.blocks)
+    Attributes
+    ----------
+    q : int
+        Number of random effects of a group.
+    slices : tuple of slice
+        The rows of lambda of each term.
+    block_entries : list of (int, int)
+        Row and column of all entries of the blocks, column by column.
+    entries : list of (int, int)
+        Those of theta: column-major lower triangles.
+    """
 
-    @property
-    def slices(self) -> list[slice]:
-        """The rows of lambda of each term."""
-        ends = np.cumsum(self.blocks)
-        return [slice(int(e) - b, int(e)) for e, b in zip(ends, self.blocks, strict=True)]
-
-    @property
-    def entries(self) -> list[tuple[int, int]]:
-        """Row and column in lambda of each entry of theta: column-major lower triangles."""
-        return [(i, j) for i, j in self.block_entries if i >= j]
-
-    @property
-    def block_entries(self) -> list[tuple[int, int]]:
-        """Row and column of all entries of the blocks, column by column."""
-        return [
+    def __init__(self, blocks: tuple[int, ...]) -> None:
+        self.blocks, self.q = blocks, sum(blocks)
+        starts = [sum(blocks[:k]) for k in range(len(blocks))]
+        self.slices = tuple(slice(s, s + b) for s, b in zip(starts, blocks, strict=True))
+        self.block_entries = [
             (i, j)
             for s in self.slices
             for j in range(s.start, s.stop)
             for i in range(s.start, s.stop)
         ]
+        self.entries = [(i, j) for i, j in self.block_entries if i >= j]
 
     def matrix(self, theta: FloatArray) -> FloatArray:
         """Return lambda for a theta."""
@@ -213,7 +213,7 @@ class Units:
         """Return the fixed effects in the user's units."""
         p = self.p
         scaled = -inverse_factor[:p, p] / inverse_factor[p, p]
-        return self.y_scale * (self.x_basis @ scaled) + self._fixed
+        return np.asarray(self.y_scale * (self.x_basis @ scaled) + self._fixed)
 
     def sigma(self, inverse_factor: FloatArray, reml: bool) -> float:
         """Return the residual standard deviation in the user's units."""
@@ -232,6 +232,5 @@ class Units:
     def to_core(self, theta: FloatArray) -> FloatArray:
         """Return the core's theta for one of the user."""
         structure = self.structure
-        return structure.theta(
-            structure.canonical(np.linalg.solve(self.z_basis, structure.matrix(theta)))
-        )
+        factor = np.asarray(np.linalg.solve(self.z_basis, structure.matrix(theta)), dtype=float)
+        return structure.theta(structure.canonical(factor))

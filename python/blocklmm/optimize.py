@@ -164,7 +164,7 @@ class _Descent:
     chart: _Chart
     here: Evaluation
     message: str
-    flattest: float  # the smallest curvature
+    flattest: float  # the smallest curvature that is not zero
 
 
 def _value(descent: _Descent) -> float:
@@ -240,7 +240,7 @@ def _descend(
         gradient, hessian = chart.derivatives(here)
         values, vectors = np.linalg.eigh(hessian)
         slopes = vectors.T @ gradient
-        flattest = float(values[0])
+        flattest = float(values[values > 1e-8 * f.n].min(initial=np.inf))
         flat = max(1e-13 * float(np.abs(values).max()), 1e-10 * f.n)
         newton = 0.5 * float((slopes**2 / np.maximum(np.abs(values), flat)).sum())
         if values[0] > -flat:
@@ -338,9 +338,7 @@ def _zeros(f: Function, chart: _Chart, here: Evaluation) -> tuple[FloatArray, Ev
     return f.structure.canonical(chart.factor), here
 
 
-def _optimum(
-    f: Function, factor: FloatArray, here: Evaluation, message: str
-) -> Optimum:
+def _optimum(f: Function, factor: FloatArray, here: Evaluation, message: str) -> Optimum:
     gradient = float(np.abs(here.gradient).max(initial=0.0))
     lowest = _min_eigenvalue(f, here)
     flat = gradient <= _FLAT * f.n
@@ -354,6 +352,4 @@ def _optimum(
             message = "optimal, on the boundary (singular)" if singular else "optimal"
         else:
             message = "no descent is left, but the certificate does not hold"
-    return Optimum(
-        factor, here, Certificate(gradient, lowest, f.n_evaluations, message), converged
-    )
+    return Optimum(factor, here, Certificate(gradient, lowest, f.n_evaluations, message), converged)

@@ -91,8 +91,8 @@ class Problem:
         total = float(cross[y, y])
         _check_response(formula, statistics, total)
 
-        # Cross products of y lose the digits of a residual that the fixed effects, or they and the
-        # groups, leave almost nothing of. A second pass takes those from y row by row and keeps them.
+        # Cross products of y lose the digits of a residual where the fixed effects, or they and
+        # the groups, leave almost nothing of it. A second pass takes these from y row by row.
         self._connect(statistics, np.zeros(y))
         coefficients, left = _least_squares(cross, columns)
         within = self._within()
@@ -165,9 +165,7 @@ class Problem:
         return Problem(self.formula, design, frame, "drop", self._rank_deficient, n_threads=1)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            k: v for k, v in self.__dict__.items() if k not in ("core", "units", "frame")
-        }
+        return {k: v for k, v in self.__dict__.items() if k not in ("core", "units", "frame")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, frame=None)
@@ -181,7 +179,7 @@ class Problem:
         self.units = Units(self.design, statistics, self.core, self.kept, response_fit)
 
     def _within(self) -> float:
-        """What fixed effects and groups leave of the response's sum of squares."""
+        """Return what fixed effects and groups leave of the response's sum of squares."""
         within = np.asarray(self.core.within)
         varying = np.flatnonzero(np.diag(within)[:-1] > 1e-10 * self.units.n)
         found = _core.independent_columns(within[np.ix_(varying, varying)], _DEPENDENT)

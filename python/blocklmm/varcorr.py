@@ -85,10 +85,10 @@ class VarCorr:
             for i, name in enumerate(term.names):
                 rows.append((term.group, name, None, float(term.cov[i, i]), float(sd[i])))
             for j, name in enumerate(term.names):
-                for i in range(j + 1, len(term.names)):
-                    rows.append(
-                        (term.group, name, term.names[i], float(term.cov[i, j]), float(corr[i, j]))
-                    )
+                rows += [
+                    (term.group, name, term.names[i], float(term.cov[i, j]), float(corr[i, j]))
+                    for i in range(j + 1, len(term.names))
+                ]
         rows.append(("Residual", None, None, self.sigma**2, self.sigma))
         frame = pd.DataFrame(rows, columns=["group", "name1", "name2", "vcov", "sdcor"])
         names = frame[["name1", "name2"]].astype(object)

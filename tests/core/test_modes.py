@@ -45,10 +45,10 @@ def test_modes_against_dense(rank, weighted):
         )
         spread = C @ X
         prediction = conditional + spread @ S_inverse @ spread.T
+        np.testing.assert_allclose(modes["prediction"][i], basis @ prediction @ basis.T, atol=1e-10)
         np.testing.assert_allclose(
-            modes["prediction"][i], basis @ prediction @ basis.T, atol=1e-10
+            modes["cross"][i] @ R_inverse.T, basis @ spread @ S_inverse, atol=1e-10
         )
-        np.testing.assert_allclose(modes["cross"][i] @ R_inverse.T, basis @ spread @ S_inverse, atol=1e-10)
         A = Z[rows].T @ Z[rows]
         own = np.linalg.solve(A, Z[rows].T @ (y - X @ beta)[rows])
         np.testing.assert_allclose(modes["own"][i], basis @ own, rtol=1e-7)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from blocklmm import _core
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from blocklmm import _core
 
 from . import dense
 
@@ -23,9 +22,7 @@ designs = st.builds(
 
 
 def evaluate(core, factor, reml, derivatives=True, n_threads=1):
-    return core.evaluate(
-        lambda_=factor, reml=reml, derivatives=derivatives, n_threads=n_threads
-    )
+    return core.evaluate(lambda_=factor, reml=reml, derivatives=derivatives, n_threads=n_threads)
 
 
 @settings(max_examples=150, deadline=None)

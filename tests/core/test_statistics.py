@@ -6,7 +6,6 @@ import pickle
 
 import numpy as np
 import pytest
-
 from blocklmm import _core
 
 from . import dense

@@ -79,7 +79,9 @@ def test_fixed_effects(case, fit):
     assert np.all(np.abs(fit.params.to_numpy() - kept(case, "fixef")) <= 1e-6 * se)
     np.testing.assert_allclose(fit.bse, se, rtol=1e-6)
     vcov = np.array(case["vcov"])
-    np.testing.assert_allclose(fit.cov_params() / np.outer(se, se), vcov / np.outer(se, se), atol=2e-6)
+    np.testing.assert_allclose(
+        fit.cov_params() / np.outer(se, se), vcov / np.outer(se, se), atol=2e-6
+    )
     interval = fit.conf_int()
     np.testing.assert_allclose(interval["lower"], case["ci_wald"]["lower"], atol=1e-5 * se.max())
     np.testing.assert_allclose(interval["upper"], case["ci_wald"]["upper"], atol=1e-5 * se.max())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from ..fit import LinearMixedFit
+    from blocklmm.fit import LinearMixedFit
 
 _MOST_ROWS_FOR_RESIDUALS = 1_000_000
 _MOST_CORRELATED_EFFECTS = 12
@@ -68,7 +68,11 @@ def _random_effects(fit: LinearMixedFit) -> list[str]:
         rows = [row[:4] for row in rows]
     groups = ", ".join(f"{name}, {count}" for name, count in fit.ngroups.items())
     count = f"Number of obs: {fit.nobs}, groups: {groups}"
-    return ["Random effects:", *[" " + line for line in _table(rows, left=2, last_left=True)], count]
+    return [
+        "Random effects:",
+        *[" " + line for line in _table(rows, left=2, last_left=True)],
+        count,
+    ]
 
 
 def _fixed_effects(fit: LinearMixedFit) -> list[str]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 if TYPE_CHECKING:
-    from ..fit import LinearMixedFit
+    from blocklmm.fit import LinearMixedFit
 
 
 def tidy(fit: LinearMixedFit, effects: str, level: float) -> pd.DataFrame:
@@ -19,14 +19,12 @@ def tidy(fit: LinearMixedFit, effects: str, level: float) -> pd.DataFrame:
         names = [
             "sigma"
             if row.group == "Residual"
-            else f"sd_{row.name1}|{row.group}"
+            else f"sd_{row.name1!s}|{row.group!s}"
             if row.name2 is None
-            else f"cor_{row.name2}.{row.name1}|{row.group}"
+            else f"cor_{row.name2!s}.{row.name1!s}|{row.group!s}"
             for row in frame.itertuples()
         ]
-        return pd.DataFrame(
-            {"group": frame["group"], "term": names, "estimate": frame["sdcor"]}
-        )
+        return pd.DataFrame({"group": frame["group"], "term": names, "estimate": frame["sdcor"]})
     interval = fit.conf_int(level)
     return pd.DataFrame(
         {

@@ -1,0 +1,194 @@
+"""Factors of terms: how a numeric column, an expression or a category becomes numbers.
+
+Each keeps what it learnt from the training data (levels, contrasts, an expression's state), so that
+it gives the same columns on new data.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from formulaic.transforms import TRANSFORMS
+from formulaic.transforms.contrasts import Contrasts, TreatmentContrasts
+
+from .errors import DataError, FormulaError
+from .expressions import Expression
+from .frames import Array, Categories, Frame, Source, require_numbers
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class NumericFactor:
+    """A numeric column."""
+
+    name: str
+
+    def source(self, frame: Frame, part: int) -> Source:  # noqa: ARG002
+        """Return the column in a frame."""
+        column = frame.column(self.name)
+        require_numbers(column, "column")
+        return column
+
+
+@dataclass(slots=True)
+class ExpressionFactor:
+    """The values of an expression."""
+
+    expression: Expression
+
+    def source(self, frame: Frame, part: int) -> Source:
+        """Return one value's column."""
+        return _ExpressionColumn(self.expression.text, self.expression, frame, part)
+
+
+@dataclass(slots=True)
+class _ExpressionColumn:
+    name: str
+    expression: Expression
+    frame: Frame
+    part: int
+
+    def rows(self, start: int, stop: int) -> Array:
+        return self.expression.rows(self.frame, start, stop)[:, self.part]
+
+
+@dataclass(slots=True)
+class CategoryFactor:
+    """A category with the levels of the training data and its contrasts."""
+
+    text: str
+    column: str | Expression
+    levels: pd.Index[Any]
+    contrasts: Contrasts | None
+    _training: tuple[Frame, Categories] | None
+
+    def source(self, frame: Frame, part: int) -> Source:  # noqa: ARG002
+        """Return the codes of these levels in a frame.
+
+        Raises
+        ------
+        DataError
+            If the frame has a level that the training data had not.
+        """
+        if self._training is not None and self._training[0] is frame:
+            return self._training[1]
+        found = categories_of(self.text, self.column, frame)
+        place = self.levels.get_indexer(found.levels)
+        used = np.unique(found.codes[found.codes >= 0])
+        unseen = [found.levels[k] for k in used if place[k] < 0]
+        if unseen:
+            raise DataError(
+                f"column {self.text!r} has levels that the model was not fitted with: "
+                f"{', '.join(map(repr, unseen[:5]))}"
+            )
+        codes = np.append(place, -1)[found.codes]
+        return Categories(self.text, codes, self.levels, ordered_levels=True)
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self.text, self.column, self.levels, self.contrasts
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.text, self.column, self.levels, self.contrasts = state
+        self._training = None
+
+    def coding(self, reduced: bool) -> tuple[FloatArray, list[str], list[str]]:
+        """Return the coding matrix (levels × columns) and both names of its columns."""
+        levels = list(self.levels)
+        if not reduced:
+            return (
+                np.eye(len(levels)),
+                [f"{self.text}[{level}]" for level in levels],
+                [f"{self.text}{level}" for level in levels],
+            )
+        if self.contrasts is None:
+            return (
+                np.eye(len(levels))[:, 1:],
+                [f"{self.text}[T.{level}]" for level in levels[1:]],
+                [f"{self.text}{level}" for level in levels[1:]],
+            )
+        matrix = np.asarray(self.contrasts.get_coding_matrix(levels, reduced_rank=True), float)
+        fields = self.contrasts.get_coding_column_names(levels, reduced_rank=True)
+        form = self.contrasts.get_factor_format(levels, reduced_rank=True)
+        return (
+            matrix,
+            [form.format(name=self.text, field=f) for f in fields],
+            [f"{self.text}{f}" for f in fields],
+        )
+
+
+Factor = NumericFactor | ExpressionFactor | CategoryFactor
+
+
+def categories_of(text: str, column: str | Expression, frame: Frame) -> Categories:
+    """Return a column, or an expression's values, as categories."""
+    if isinstance(column, str):
+        found = frame.column(column)
+        if isinstance(found, Categories):
+            return found
+        values: Array = found.rows(0, frame.n_rows)
+    else:
+        if column.n_columns != 1:
+            raise FormulaError(f"{text!r} gives more than one column")
+        values = column.rows(frame, 0, frame.n_rows)[:, 0]
+    codes, levels = pd.factorize(values, sort=True)
+    return Categories(text, codes.astype(np.int32), pd.Index(levels), ordered_levels=True)
+
+
+def parse_category(text: str) -> tuple[str, Contrasts | None]:
+    """Split ``C(x, contr.sum)`` into the column's text and the contrasts."""
+    quoted: list[str] = re.findall(r"`[^`]+`", text)
+    plain = re.sub(r"`[^`]+`", "_quoted_", text)
+    try:
+        call = ast.parse(plain, mode="eval").body
+    except SyntaxError:
+        raise FormulaError(f"{text!r} is not a valid expression") from None
+    if not isinstance(call, ast.Call) or not call.args:
+        raise FormulaError(f"{text!r} names no column")
+    inner = ast.unparse(call.args[0])
+    if inner == "_quoted_":
+        inner = quoted[0]
+    given = [*call.args[1:], *(k.value for k in call.keywords if k.arg == "contrasts")]
+    unknown = [k.arg for k in call.keywords if k.arg != "contrasts"]
+    if unknown or len(given) > 1:
+        raise FormulaError(
+            f"{text!r}: C() takes a column and contrasts; set the levels' order in the data"
+        )
+    if not given:
+        return inner, None
+    try:
+        value = eval(ast.unparse(given[0]), dict(TRANSFORMS))
+    except Exception as error:
+        raise FormulaError(f"{text!r}: the contrasts can't be evaluated: {error}") from None
+    return inner, contrasts_of(inner, value)
+
+
+def contrasts_of(column: str, given: Any) -> Contrasts | None:
+    """Return formulaic's contrasts for a name, class or object; None for treatment contrasts.
+
+    Raises
+    ------
+    DataError
+        If they are no contrasts; ``column`` is named.
+    """
+    if isinstance(given, str):
+        registry = TRANSFORMS["contr"]
+        name = given.removeprefix("contr.").lower()
+        if name not in ("treatment", "sum", "helmert", "diff", "poly", "sas"):
+            raise DataError(
+                f"contrasts {given!r} of {column!r} are unknown: use 'treatment', 'sum', "
+                "'helmert', 'diff', 'poly' or 'sas'"
+            )
+        given = getattr(registry, "SAS" if name == "sas" else name)
+    if isinstance(given, type):
+        given = given()
+    if not isinstance(given, Contrasts):
+        raise DataError(f"contrasts of {column!r} are {given!r}, which is no set of contrasts")
+    is_default = type(given) is TreatmentContrasts and not isinstance(given.base, str | int)
+    return None if is_default else given

@@ -1,0 +1,225 @@
+"""What the optimum says of the parameters: fixed effects, variance components, likelihood."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import ndtr, ndtri
+
+from .optimize import Certificate, Optimum
+from .problem import Problem
+from .statistics import Dropped
+from .varcorr import TermCovariance, VarCorr
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class FittedParameters:
+    """The parameters of a fit; immutable."""
+
+    _problem: Problem
+    _optimum: Optimum
+    reml: bool
+    objective: float
+    sigma: float
+    converged: bool
+    certificate: Certificate
+
+    def __init__(self, problem: Problem, optimum: Optimum, reml: bool) -> None:
+        units, inverse_factor = problem.units, optimum.evaluation.inverse_factor
+        self.__dict__.update(
+            _problem=problem,
+            _optimum=optimum,
+            reml=reml,
+            objective=optimum.evaluation.value,
+            sigma=units.sigma(inverse_factor, reml),
+            converged=optimum.converged,
+            certificate=optimum.certificate,
+        )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a fit can't be changed: {name!r} was to be set")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a fit can't be changed: {name!r} was to be deleted")
+
+    @property
+    def formula(self) -> str:
+        """The formula as given."""
+        return self._problem.formula.text
+
+    @property
+    def response_name(self) -> str:
+        """The response as written in the formula."""
+        return self._problem.formula.response
+
+    @property
+    def criterion_name(self) -> str:
+        """The name of ``objective``: "REML criterion" or "deviance"."""
+        return "REML criterion" if self.reml else "deviance"
+
+    @property
+    def nobs(self) -> int:
+        """Rows used."""
+        return int(self._problem.statistics.core.n_rows_used)
+
+    @property
+    def ngroups(self) -> dict[str, int]:
+        """Number of levels by grouping factor."""
+        statistics = self._problem.statistics
+        return {statistics.group_name: int(statistics.core.n_groups)} if self._has_random else {}
+
+    @property
+    def dropped(self) -> Dropped:
+        """Rows left out for missing values."""
+        return self._problem.statistics.dropped
+
+    @property
+    def dropped_columns(self) -> tuple[str, ...]:
+        """Columns of X that depend on earlier ones and are not in the model."""
+        return tuple(self._problem.design.x_names[k] for k in self._problem.dropped)
+
+    @property
+    def _has_random(self) -> bool:
+        return bool(self._problem.structure.blocks)
+
+    @cached_property
+    def theta(self) -> FloatArray:
+        """Relative covariance factors, in lme4's order."""
+        structure = self._problem.structure
+        out = self._problem.units.to_user(structure.theta(self._optimum.factor))
+        out.setflags(write=False)
+        return out
+
+    @cached_property
+    def _beta(self) -> FloatArray:
+        return self._problem.units.beta(self._optimum.evaluation.inverse_factor)
+
+    @cached_property
+    def _cov_beta(self) -> FloatArray:
+        factor = self._problem.units.unscaled_covariance_factor(
+            self._optimum.evaluation.inverse_factor
+        )
+        return self.sigma**2 * (factor @ factor.T)
+
+    @property
+    def _names(self) -> list[str]:
+        return [self._problem.design.x_names[k] for k in self._problem.kept]
+
+    def _series(self, values: FloatArray, name: str) -> pd.Series[float]:
+        return pd.Series(values, index=pd.Index(self._names), name=name)
+
+    @property
+    def params(self) -> pd.Series[float]:
+        """Fixed effects."""
+        return self._series(self._beta, "estimate")
+
+    @property
+    def bse(self) -> pd.Series[float]:
+        """Standard errors of the fixed effects."""
+        return self._series(np.sqrt(np.diag(self._cov_beta)), "std_error")
+
+    @property
+    def tvalues(self) -> pd.Series[float]:
+        """Estimates in units of their standard errors."""
+        return (self.params / self.bse).rename("statistic")
+
+    @property
+    def df(self) -> pd.Series[float]:
+        """Degrees of freedom of the Wald statistics: infinite, the normal approximation."""
+        return self._series(np.full(len(self._beta), np.inf), "df")
+
+    @property
+    def pvalues(self) -> pd.Series[float]:
+        """Two-sided p-values of the fixed effects, by the normal approximation."""
+        return self._series(2 * ndtr(-np.abs(self.tvalues.to_numpy())), "p_value")
+
+    def cov_params(self) -> pd.DataFrame:
+        """Return the covariance matrix of the fixed effects, sigma^2 (X'V^-1 X)^-1.
+
+        Returns
+        -------
+        DataFrame of shape (p, p)
+        """
+        return pd.DataFrame(self._cov_beta.copy(), index=self._names, columns=self._names)
+
+    def conf_int(self, level: float = 0.95, method: str = "wald") -> pd.DataFrame:
+        """Return confidence intervals of the fixed effects.
+
+        Parameters
+        ----------
+        level : float
+        method : {"wald"}
+            Estimate plus or minus a normal quantile times the standard error.
+
+        Returns
+        -------
+        DataFrame
+            Columns lower, upper.
+
+        Raises
+        ------
+        ValueError
+        """
+        if method != "wald":
+            raise ValueError(f"method is 'wald', not {method!r}")
+        half = normal_quantile(level) * self.bse
+        return pd.DataFrame({"lower": self.params - half, "upper": self.params + half})
+
+    @cached_property
+    def varcorr(self) -> VarCorr:
+        """Variances and correlations of the random effects, and the residual's."""
+        problem = self._problem
+        lambda_ = self.sigma * problem.structure.matrix(self.theta)
+        terms = []
+        for k, s in enumerate(problem.structure.slices):
+            name = problem.statistics.group_name + (f".{k}" if k else "")
+            names = tuple(problem.design.z_names[s])
+            terms.append(TermCovariance(name, names, lambda_[s, s] @ lambda_[s, s].T))
+        return VarCorr(tuple(terms), self.sigma)
+
+    @cached_property
+    def singular(self) -> bool:
+        """Whether a variance is zero or a correlation one."""
+        factor = self._optimum.factor
+        for s in self._problem.structure.slices:
+            sizes = np.linalg.svd(factor[s, s], compute_uv=False)
+            if sizes[-1] <= 1e-4 * max(sizes[0], 1e-300) or sizes[-1] <= 1e-5:
+                return True
+        return False
+
+    @property
+    def n_parameters(self) -> int:
+        """Fixed effects, entries of theta, and the residual variance."""
+        return len(self._beta) + len(self._problem.structure.entries) + 1
+
+    @property
+    def llf(self) -> float:
+        """Log-likelihood, or restricted log-likelihood after REML."""
+        return -0.5 * self.objective
+
+    @property
+    def aic(self) -> float:
+        """Akaike's criterion, from the likelihood that was maximised."""
+        return self.objective + 2 * self.n_parameters
+
+    @property
+    def bic(self) -> float:
+        """Schwarz's criterion with log(nobs), from the likelihood that was maximised."""
+        return self.objective + float(np.log(self.nobs)) * self.n_parameters
+
+    @property
+    def df_resid(self) -> int:
+        """Rows less parameters."""
+        return self.nobs - self.n_parameters
+
+
+def normal_quantile(level: float) -> float:
+    """Return the normal quantile of a two-sided interval of this level."""
+    if not 0 < level < 1:
+        raise ValueError(f"level is between 0 and 1, not {level!r}")
+    return float(ndtri(0.5 + level / 2))
