@@ -127,7 +127,7 @@ class LinearMixedFit(FittedEffects):
     def _response(self) -> FloatArray:
         design = self._problem.design
         recipe = design.response
-        return design.matrix(self._frame(), [recipe])[self._used, 0]
+        return np.asarray(design.matrix(self._frame(), [recipe])[self._used, 0])
 
     def predict(
         self,

@@ -64,6 +64,8 @@ class Structure:
         The rows of lambda of each term.
     block_entries : list of (int, int)
         Row and column of all entries of the blocks, column by column.
+    block_entry_arrays : tuple of two arrays
+        The same, to index with.
     entries : list of (int, int)
         Those of theta: column-major lower triangles.
     """
@@ -78,6 +80,8 @@ class Structure:
             for j in range(s.start, s.stop)
             for i in range(s.start, s.stop)
         ]
+        pairs = np.array(self.block_entries, dtype=np.intp).reshape(-1, 2)
+        self.block_entry_arrays = pairs[:, 0], pairs[:, 1]
         self.entries = [(i, j) for i, j in self.block_entries if i >= j]
 
     def matrix(self, theta: FloatArray) -> FloatArray:

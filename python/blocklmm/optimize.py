@@ -8,10 +8,12 @@ exactly from the eigenvalues of the Hessian (Moré & Sorensen 1983).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import block_diag
 
 from .objective import Evaluation, Structure
 
@@ -195,25 +197,14 @@ class _Chart:
     def __init__(self, structure: Structure, factor: FloatArray) -> None:
         self.factor = np.zeros_like(factor)
         self.sizes: list[FloatArray] = []
-        columns = []
-        at = 0
-        total = sum(b * b for b in structure.blocks)
+        blocks = []
         for s in structure.slices:
             left, size, _ = np.linalg.svd(factor[s, s])
             self.factor[s, s] = left * size
             self.sizes.append(size)
-            b = len(size)
-            for j in range(b):
-                for i in range(j + 1):
-                    E = np.zeros((b, b))
-                    E[i, j], E[j, i] = (size[j], size[i]) if size[i] > 1e-100 else (1.0, 1.0)
-                    column = np.zeros(total)
-                    unit = max(1.0, size[i]) / np.linalg.norm(E)
-                    column[at : at + b * b] = unit * (left @ E).ravel(order="F")
-                    columns.append(column)
-            at += b * b
-        self._entries = tuple(np.array(structure.block_entries, dtype=np.intp).reshape(-1, 2).T)
-        self._basis = np.column_stack(columns) if columns else np.zeros((0, 0))
+            blocks.append(_horizontal_basis(left, size))
+        self._entries = structure.block_entry_arrays
+        self._basis = blocks[0] if len(blocks) == 1 else block_diag(*blocks)
 
     def derivatives(self, here: Evaluation) -> tuple[FloatArray, FloatArray]:
         """Gradient and Hessian in these coordinates."""
@@ -224,6 +215,27 @@ class _Chart:
         factor = self.factor.copy()
         factor[self._entries] += self._basis @ step
         return _Chart(structure, factor)
+
+
+@lru_cache(maxsize=64)
+def _pairs(b: int) -> tuple[npt.NDArray[np.intp], ...]:
+    """Return i <= j of all pairs below b, their numbers, and where they differ."""
+    j, i = np.tril_indices(b)
+    return i, j, np.arange(len(i)), i != j
+
+
+def _horizontal_basis(left: FloatArray, size: FloatArray) -> FloatArray:
+    """Return U E for each pair i <= j as columns, each as long as max(1, s_i)."""
+    b = len(size)
+    i, j, k, off = _pairs(b)
+    vanishing = size[i] <= 1e-100
+    along_i = np.where(vanishing, 1.0, size[j])  # what e_i e_j' is multiplied by
+    along_j = np.where(vanishing, 1.0, size[i])
+    unit = np.maximum(1.0, size[i]) / np.where(off, np.hypot(along_i, along_j), along_i)
+    basis = np.zeros((b, b, len(k)))  # column of U E, row, pair
+    basis[j, :, k] = (left[:, i] * (unit * along_i)).T
+    basis[i[off], :, k[off]] = (left[:, j] * (unit * along_j)).T[off]
+    return basis.reshape(b * b, len(k))
 
 
 def _descend(
