@@ -46,6 +46,10 @@ class LinearMixedFit(FittedEffects):
         Columns of X that depend on the columns before them and are not in the model.
     """
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Nothing of a row's goes into a pickle, computed before or not.
+        return {k: v for k, v in self.__dict__.items() if k not in ("_training", "_used")}
+
     def _frame(self) -> Frame:
         if self._problem.frame is None:
             raise DataError("this fit was restored without its data: give them to predict(data)")

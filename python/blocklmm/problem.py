@@ -25,7 +25,7 @@ FloatArray = npt.NDArray[np.float64]
 
 _EPS = float(np.finfo(np.float64).eps)
 _DEPENDENT = 1e-13  # what earlier columns leave of a column's sum of squares
-_NEARLY_EXACT = 1e-6  # what the model may leave of the response's before a second pass is worth it
+_NEARLY_EXACT = 1e-3  # what the model may leave of the response's before a second pass is worth it
 _NO_RESIDUAL = 1e-24  # what rounding leaves of it
 
 
