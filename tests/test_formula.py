@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 import blocklmm as bl
+import pytest
 from blocklmm.formula import parse
 
 ONE = ()  # the intercept's term
@@ -100,7 +99,7 @@ def test_interactions_of_three_factors_come_by_degree():
 )
 def test_random_terms(term, blocks):
     assert random_of("y ~ w + " + term) == blocks
-    assert random_of(f"y~{term}+w".replace("\n", "")) == blocks
+    assert random_of(f"y~{term}+w") == blocks
 
 
 def test_random_terms_leave_the_fixed_part_alone():
@@ -186,7 +185,7 @@ def test_bars_inside_calls_and_quotes_are_no_random_terms():
         ("y ~ (1 | g/§)", "grouping factor is a column"),
         ("y ~ (1 | a:b/§2)", "grouping factor is a column"),
         ("y ~ x + §(1 | g", "never closed"),
-        ("y ~ log§(x + (1|g)", "never closed"),
+        ("y ~ (1|g) + log§(x", "never closed"),
         ("y ~ §`my x + z", "never closed"),
         ("y ~ §'a", "never closed"),
         ("y ~ (1 | g)§)", "no opening bracket"),
@@ -222,7 +221,7 @@ def test_malformed_text_is_marked(marked, message):
     assert what.strip()
 
 
-@pytest.mark.parametrize("text", [None, 5, b"y ~ x", ["y ~ x"]])
+@pytest.mark.parametrize("text", [None, 5, b"y ~ x"])
 def test_a_formula_is_a_text(text):
     with pytest.raises(bl.FormulaError, match="a formula is a text such as"):
         bl.lmer(text, {"y": [1.0, 2.0], "x": [1.0, 3.0]})

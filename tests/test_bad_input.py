@@ -1,0 +1,687 @@
+"""Data and arguments that can't be used: which error, and what it says about where and what to do.
+
+Malformed formulas are in test_formula.py.
+"""
+
+from __future__ import annotations
+
+import pickle
+from contextlib import contextmanager
+from dataclasses import FrozenInstanceError
+
+import blocklmm as bl
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+N = 60
+FORMULA = "y ~ x + (1 | g)"
+
+
+def make_data():
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "y": rng.normal(size=N) + 3,
+            "a": rng.choice(list("pqr"), N),
+            "b": rng.choice(list("uv"), N),
+            "x": rng.normal(size=N),
+            "z": rng.uniform(1, 5, N),
+            "g": np.arange(N) % 10,
+        }
+    )
+
+
+DATA = make_data()
+ROWS = np.arange(N)
+
+
+def with_values(column, rows, value):
+    values = DATA[column].to_numpy(float, copy=True)
+    values[rows] = value
+    return DATA.assign(**{column: values})
+
+
+@contextmanager
+def says(error, *parts):
+    with pytest.raises(error) as caught:
+        yield caught
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_families_of_errors():
+    for error in (bl.FormulaError, bl.DataError, bl.ConvergenceError, bl.RankDeficientError):
+        assert issubclass(error, bl.BlocklmmError)
+    assert issubclass(bl.RankDeficientError, bl.DataError)
+    assert issubclass(bl.FormulaError, ValueError)
+    assert issubclass(bl.DataError, ValueError)
+    assert issubclass(bl.ConvergenceError, ArithmeticError)
+    assert issubclass(bl.ConvergenceWarning, bl.BlocklmmWarning)
+
+
+# -- columns ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("formula", "unknown", "nearest"),
+    [
+        ("Reacton ~ Days + (1 | Subject)", "Reacton", "Reaction"),
+        ("Reaction ~ Day + (1 | Subject)", "Day", "Days"),
+        ("Reaction ~ Days + (Dyas | Subject)", "Dyas", "Days"),
+        ("Reaction ~ Days + (1 | subject)", "subject", "Subject"),
+        ("Reaction ~ Days*DAYS", "DAYS", "Days"),
+        ("Reaction ~ log(Dayz + 1)", "Dayz", "Days"),
+        ("log(Reactoin) ~ Days", "Reactoin", "Reaction"),
+        ("Reaction ~ C(Subjct)", "Subjct", "Subject"),
+        ("Reaction ~ Days + offset(Dais)", "Dais", "Days"),
+    ],
+)
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.Table.from_pandas])
+def test_unknown_columns_are_named_with_the_nearest(make, formula, unknown, nearest):
+    frame = make(bl.datasets.load("sleepstudy"))
+    said = f"there is no column {unknown!r} in the data"
+    with says(bl.DataError, said, f"Did you mean {nearest!r}?"):
+        bl.lmer(formula, frame)
+
+
+def test_no_guess_where_nothing_is_near():
+    with says(bl.DataError, "no column 'weight'") as caught:
+        bl.lmer("y ~ weight", DATA)
+    assert "Did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize("role", ["weights", "offset"])
+def test_unknown_weights_and_offset(role):
+    frame = bl.datasets.load("sleepstudy")
+    with says(bl.DataError, "no column 'Day'", "Did you mean 'Days'?"):
+        bl.lmer("Reaction ~ Days", frame, **{role: "Day"})
+
+
+def test_unknown_functions_are_named():
+    with says(bl.FormulaError, "sqroot(x)", "'sqroot'"):
+        bl.lmer("y ~ sqroot(x)", DATA)
+
+
+def test_several_grouping_factors_are_named():
+    with says(bl.BlocklmmError, "(a, b)", "grouping factors"):
+        bl.lmer("y ~ x + (1 | a) + (1 | b)", DATA)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pd.concat([DATA, DATA[["x"]]], axis=1),
+        pd.concat([DATA.rename(columns={"z": "x"}), DATA[["a"]]], axis=1),
+        pa.table([pa.array(DATA[c]) for c in "yxxg"], names=list("yxxg")),
+    ],
+)
+def test_duplicate_columns(data):
+    with says(bl.DataError, "two columns", "'x'"):
+        bl.lmer(FORMULA, data)
+
+
+def test_names_equal_as_text_are_duplicates():
+    data = DATA.rename(columns={"a": 1, "b": "1"})
+    with says(bl.DataError, "two columns", "'1'"):
+        bl.lmer(FORMULA, data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [None, 5, "data.csv", [1.0, 2.0], np.ones((3, 3)), DATA["y"], pl.Series([1.0])],
+    ids=lambda data: type(data).__name__,
+)
+def test_what_is_no_table(data):
+    name = repr(type(data).__name__)
+    with says(bl.DataError, name, "is no table", "pandas"):
+        bl.lmer(FORMULA, data)
+
+
+@pytest.mark.parametrize(
+    ("data", "parts"),
+    [
+        ({"y": np.ones(4), "x": np.ones(3)}, ("unequal lengths", "'y': 4", "'x': 3")),
+        ({"y": np.ones(4), "x": 1.0}, ("'x'", "no array")),
+        ({"y": np.ones(4), "x": "text"}, ("'x'", "no array")),
+        ({"y": np.ones(4), "x": None}, ("'x'", "no array")),
+        ({"y": np.ones((4, 1)), "x": np.ones(4)}, ("'y'", "2 dimensions")),
+    ],
+)
+def test_mappings_that_are_no_table(data, parts):
+    with says(bl.DataError, *parts):
+        bl.lmer("y ~ x", data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [DATA[:0], pl.DataFrame(DATA)[:0], pa.Table.from_pandas(DATA)[:0], pd.DataFrame(), {}],
+)
+def test_no_rows(data):
+    with says(bl.DataError, "the data have no rows"):
+        bl.lmer(FORMULA, data)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        DATA["a"],
+        DATA["a"].astype("category"),
+        DATA["y"].astype(str),
+        pd.Categorical(ROWS % 3),
+    ],
+)
+def test_a_response_that_is_no_number(values):
+    with says(bl.DataError, "response 'y' is not numeric", "it holds"):
+        bl.lmer(FORMULA, DATA.assign(y=values))
+
+
+@pytest.mark.parametrize(
+    ("values", "parts"),
+    [
+        (DATA["x"] + 1j, ("complex",)),
+        (pd.to_datetime(DATA["g"], unit="D"), ("datetime64", "convert")),
+        (pd.to_timedelta(DATA["g"], unit="D"), ("timedelta64", "convert")),
+        (np.array(["a", 2] * (N // 2), dtype=object), ("mixes types", "astype(str)")),
+        (np.array(["a", 2.5] * (N // 2), dtype=object), ("mixes types", "astype(str)")),
+        (pd.Series([[1]] * N), ("mixes types",)),
+        (pd.Series([(1, 2)] * N), ("mixes types",)),
+    ],
+)
+@pytest.mark.parametrize("column", ["x", "g", "y"])
+def test_columns_of_other_types(column, values, parts):
+    with says(bl.DataError, f"column {column!r}", *parts):
+        bl.lmer(FORMULA, DATA.assign(**{column: values}))
+
+
+@pytest.mark.parametrize(
+    "values", [pd.to_datetime(DATA["g"], unit="D").tolist(), [{"a": 1}] * N, [[1]] * N]
+)
+@pytest.mark.parametrize("make", [pl.DataFrame, pa.table])
+def test_columns_of_other_types_in_polars_and_arrow(make, values):
+    data = make({"y": DATA["y"].tolist(), "x": values, "g": DATA["g"].tolist()})
+    with says(bl.DataError, "column 'x'", "type", "convert"):
+        bl.lmer(FORMULA, data)
+
+
+def test_text_where_numbers_are_wanted():
+    with says(bl.DataError, "weights 'a'"):
+        bl.lmer("y ~ x", DATA, weights="a")
+    with says(bl.DataError, "offset 'a'"):
+        bl.lmer("y ~ x", DATA, offset="a")
+    with says(bl.DataError, "offset 'a'"):
+        bl.lmer("y ~ x + offset(a)", DATA)
+    with says(bl.DataError, "weights"):
+        bl.lmer("y ~ x", DATA, weights=["u"] * N)
+    with says(bl.DataError, "offset"):
+        bl.lmer("y ~ x", DATA, offset=DATA["x"] + 1j)
+    with says(bl.FormulaError, "'log(a)'"):
+        bl.lmer("y ~ log(a)", DATA)
+    with says(bl.FormulaError, "poly(y, 2)", "column"):
+        bl.lmer("poly(y, 2) ~ x", DATA)
+
+
+@pytest.mark.parametrize("role", ["weights", "offset"])
+def test_arrays_of_wrong_length(role):
+    for given in (np.ones(3), np.ones(N + 1), 2.0):
+        with says(bl.DataError, role, f"{np.size(given)} values", f"{N} rows"):
+            bl.lmer(FORMULA, DATA, **{role: given})
+
+
+# -- missing and infinite values -------------------------------------------------------------
+
+
+def test_missing_rows_are_dropped_and_counted():
+    data = with_values("x", [3, 7], np.nan)
+    data.loc[[7, 11, 12], "y"] = np.nan
+    data.loc[13, "a"] = None
+    fit = bl.lmer("y ~ x + a + (1 | g)", data)
+    assert fit.nobs == N - 5
+    assert fit.dropped.n_rows == 5
+    assert fit.dropped.by_column == {"y": 3, "x": 2, "a": 1}
+    assert "5 rows dropped for missing values" in fit.summary()
+    complete = bl.lmer("y ~ x + a + (1 | g)", data.dropna().reset_index(drop=True))
+    assert complete.dropped.n_rows == 0
+    assert complete.dropped.by_column == {}
+    assert fit.objective == pytest.approx(complete.objective, rel=1e-13)
+    np.testing.assert_allclose(fit.resid, complete.resid, rtol=1e-9, atol=1e-12)
+
+
+def test_values_missing_from_an_expression_count_as_its_own():
+    fit = bl.lmer("y ~ log(x) + (1 | g)", DATA)
+    negative = int((DATA["x"] < 0).sum())
+    assert fit.dropped.n_rows == negative > 0
+    assert fit.dropped.by_column == {"log(x)": negative}
+
+
+def test_columns_outside_the_formula_may_miss_values():
+    data = with_values("z", [3], np.nan)
+    assert bl.lmer(FORMULA, data, missing="error").nobs == N
+    assert bl.lmer(FORMULA, with_values("z", [3], np.inf)).dropped.n_rows == 0
+
+
+def test_missing_as_an_error_names_columns_and_rows():
+    data = with_values("x", [3, 7], np.nan)
+    data.loc[5, "y"] = np.nan
+    data.loc[ROWS[::6], "a"] = None
+    with says(
+        bl.DataError,
+        "column 'x' has missing values in 2 rows (row 3, 7",
+        "column 'y' has missing values in 1 row (row 5",
+        "column 'a' has missing values in 10 rows (row 0, 6, 12, 18, 24, …",
+        "missing='drop'",
+    ) as caught:
+        bl.lmer("y ~ x + a + (1 | g)", data, missing="error")
+    assert "'g'" not in str(caught.value)
+    groups = DATA.assign(g=pd.Categorical(DATA["g"]).set_categories(range(9)))
+    with says(bl.DataError, "column 'g' has missing values in 6 rows (row 9, 19"):
+        bl.lmer(FORMULA, groups, missing="error")
+    assert bl.lmer(FORMULA, DATA, missing="error").nobs == N
+
+
+@pytest.mark.parametrize("missing", ["drop", "error"])
+@pytest.mark.parametrize("column", ["x", "y"])
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_infinite_values_are_never_dropped(missing, column, value):
+    data = with_values(column, [4, 9, 30], value)
+    data.loc[9, "z"] = np.nan  # row 9 would be dropped
+    with says(
+        bl.DataError, f"column {column!r} has infinite values in 3 rows (row 4, 9, 30", "remove"
+    ):
+        bl.lmer("y ~ x + z + (1 | g)", data, missing=missing)
+
+
+def test_infinite_values_of_expressions_and_products():
+    zero = with_values("z", [2], 0.0)
+    with says(bl.DataError, "'log(z)'", "infinite", "row 2"):
+        bl.lmer("y ~ log(z)", zero)
+    with says(bl.DataError, "'log(z)'", "infinite", "row 2"):
+        bl.lmer("log(z) ~ x", zero)
+    huge = with_values("z", [2], 1e200).assign(x=1e200)
+    with says(bl.DataError, "overflows", "1 row", "row 2"):
+        bl.lmer("y ~ x:z", huge)
+
+
+def test_weights_that_are_not_finite():
+    for value, what in ((np.inf, "infinite values in"), (np.nan, "weights are missing in")):
+        data = with_values("z", [5, 8], value)
+        with says(bl.DataError, what, "2 rows (row 5, 8"):
+            bl.lmer(FORMULA, data, weights="z")
+        with says(bl.DataError, "weights", what, "2 rows (row 5, 8"):
+            bl.lmer(FORMULA, data, weights=data["z"].to_numpy())
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0])
+def test_weights_that_are_not_positive(value):
+    data = with_values("z", [5, 8], value)
+    said = ("weights are zero or negative in 2 rows (row 5, 8",)
+    with says(bl.DataError, *said):
+        bl.lmer(FORMULA, data, weights="z")
+    with says(bl.DataError, *said):
+        bl.lmer(FORMULA, data, weights=data["z"].tolist())
+
+
+def test_missing_offsets_are_dropped_and_counted():
+    offset = np.where(ROWS < 2, np.nan, 1.0)
+    assert bl.lmer(FORMULA, DATA, offset=offset).dropped.by_column == {"offset": 2}
+
+
+def test_all_rows_dropped():
+    every = with_values("x", ROWS, np.nan)
+    said = (f"no row is left: all {N} rows have a missing value",)
+    with says(bl.DataError, *said, f"'x': {N}"):
+        bl.lmer(FORMULA, every)
+    half = DATA.assign(x=np.where(ROWS % 2, np.nan, ROWS), y=np.where(ROWS % 2, DATA["y"], np.nan))
+    with says(bl.DataError, *said, "'y': 30", "'x': 30"):
+        bl.lmer(FORMULA, half)
+
+
+def test_a_category_without_values():
+    data = DATA.assign(a=pd.Categorical([None] * N, categories=["p"]))
+    with says(bl.DataError, "'a' has no values", "missing"):
+        bl.lmer("y ~ a", data)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_float_group_with_holes(value):
+    data = with_values("g", [3, 5], value)
+    for frame in (data, pl.DataFrame(data), pa.Table.from_pandas(data)):
+        with says(
+            bl.DataError, "grouping column 'g' is float64", "2 rows (row 3, 5", "drop these rows"
+        ):
+            bl.lmer(FORMULA, frame)
+
+
+# -- models that the data can't identify -----------------------------------------------------
+
+
+def test_fewer_rows_than_coefficients():
+    said = ("2 rows are too few for 2 fixed-effects coefficients",)
+    with says(bl.DataError, *said):
+        bl.lmer("y ~ x", DATA[:2])
+    data = DATA[:11].assign(g=np.arange(11) % 2)
+    with says(bl.DataError, "11 rows are too few for 11"):
+        bl.lmer("y ~ a*b*x + poly(z, 4) + (1 | g)", data)
+    dropped = DATA.assign(x=np.where(ROWS < 2, DATA["x"], np.nan))
+    with says(bl.DataError, *said):
+        bl.lmer("y ~ x", dropped)
+    assert bl.lmer("y ~ x", DATA[:3]).nobs == 3
+
+
+def test_one_group():
+    for data in (
+        DATA.assign(g="only"),
+        DATA.assign(g=np.where(ROWS == 0, "other", "only"), x=DATA["x"].where(ROWS > 0)),
+        DATA.assign(g=pd.Categorical(["only"] * N, categories=["other", "only"])),
+    ):
+        with says(bl.DataError, "grouping factor 'g'", "one level only", "'only'"):
+            bl.lmer(FORMULA, data)
+
+
+def test_one_row_a_group():
+    data = DATA.assign(g=ROWS)
+    for term in ("(1 | g)", "(x | g)", "(x || g)"):
+        with says(bl.DataError, "'g'", f"rows ({N})", "can't be told from the residual"):
+            bl.lmer("y ~ x + " + term, data)
+
+
+def test_as_many_random_effects_as_rows():
+    data = DATA.assign(g=ROWS // 2)
+    for term, width in (("(x | g)", 2), ("(x + z | g)", 3), ("(a | g)", 3)):
+        effects = f"30 x {width} = {30 * width} random effects for {N} rows"
+        with says(bl.DataError, term, effects, "simplify"):
+            bl.lmer("y ~ x + " + term, data)
+    assert bl.lmer("y ~ x + (0 + x | g)", data).nobs == N
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -3.25, 7])
+@pytest.mark.parametrize("formula", ["y ~ 1", "y ~ x", FORMULA])
+def test_a_constant_response(formula, value):
+    with says(bl.DataError, "response 'y' is constant", f"{value:g}" if value else "zero"):
+        bl.lmer(formula, DATA.assign(y=value))
+
+
+@pytest.mark.parametrize("formula", ["y ~ x", "y ~ a + x", FORMULA, "y ~ x + (x | g)"])
+def test_a_response_that_is_a_linear_function(formula):
+    data = DATA.assign(y=2 + 3 * DATA["x"])
+    with says(bl.ConvergenceError, "response 'y'", "exactly", "residual variance"):
+        bl.lmer(formula, data)
+
+
+def test_a_tiny_residual_is_one():
+    noise = np.random.default_rng(3).normal(size=N)
+    fit = bl.lmer("y ~ x", DATA.assign(y=2 + 3 * DATA["x"] + 1e-8 * noise))
+    np.testing.assert_allclose(fit.params, [2, 3], rtol=1e-8)
+    assert 0.7e-8 < fit.sigma < 1.3e-8
+
+
+@pytest.mark.parametrize(
+    ("formula", "slope"), [("y ~ 1 + (1 | g)", 0), (FORMULA, 0), ("y ~ x + (x | g)", 1)]
+)
+def test_a_response_without_variance_within_groups(formula, slope):
+    data = DATA.assign(y=1.5 * DATA["g"] + slope * DATA["x"] * (DATA["g"] % 3))
+    with says(bl.ConvergenceError, "response 'y'", "'g'", "exactly", "residual variance"):
+        bl.lmer(formula, data)
+
+
+def test_a_category_of_one_level():
+    data = DATA.assign(a="p")
+    with says(bl.DataError, "'a'", "one level", "'p'", "remove"):
+        bl.lmer("y ~ a", data)
+    assert bl.lmer("y ~ 0 + a", data).params.index.tolist() == ["a[p]"]
+
+
+def test_dependent_columns_as_an_error():
+    data = DATA.assign(x2=2 * DATA["x"], c=1.0)
+    with says(bl.RankDeficientError, "'x2'", "'c'") as caught:
+        bl.lmer("y ~ x + x2 + z + c", data, rank_deficient="error")
+    assert "'z'" not in str(caught.value)
+    assert bl.lmer("y ~ x + x2 + z + c", data).dropped_columns == ("x2", "c")
+
+
+def test_contrasts():
+    with says(bl.DataError, "'summ'", "'a'") as caught:
+        bl.lmer("y ~ a", DATA, contrasts={"a": "summ"})
+    for known in ("treatment", "sum", "helmert", "poly"):
+        assert repr(known) in str(caught.value)
+    frame = bl.datasets.load("cake")
+    with says(bl.DataError, "'recipes'", "Did you mean 'recipe'?"):
+        bl.lmer("angle ~ recipe", frame, contrasts={"recipes": "sum"})
+    with says(bl.DataError, "'a'", "5"):
+        bl.lmer("y ~ a", DATA, contrasts={"a": 5})
+    with says(bl.FormulaError, "nope"):
+        bl.lmer("y ~ C(a, contr.nope)", DATA)
+    with says(bl.FormulaError, "C(a, b, x)"):
+        bl.lmer("y ~ C(a, b, x)", DATA)
+    with says(bl.FormulaError, "C()"):
+        bl.lmer("y ~ C()", DATA)
+
+
+# -- predictions -----------------------------------------------------------------------------
+
+FIT = bl.lmer("y ~ x + a + (x | g)", DATA)
+NEW = DATA.iloc[:5]
+
+
+def test_unseen_groups_are_named():
+    new = NEW.assign(g=[1, 99, 100, 99, 2])
+    parts = ("'g'", "99, 100", "3 rows (row 1, 2, 3", "new_levels='population'")
+    for interval in (None, "prediction"):
+        with says(bl.DataError, *parts):
+            FIT.predict(new, interval=interval)
+
+
+def test_unseen_groups_take_the_population():
+    new = NEW.assign(g=[1, 99, 100, 99, 2])
+    found = FIT.predict(new, new_levels="population")
+    population = FIT.predict(new, random="population")
+    np.testing.assert_array_equal(found[1:4], population[1:4])
+    known = FIT.predict(new.iloc[[0, 4]])
+    np.testing.assert_allclose(found[[0, 4]], known, rtol=1e-14)
+    assert np.all(np.abs(found[[0, 4]] - population[[0, 4]]) > 1e-6)
+
+
+def test_unseen_text_groups_are_named():
+    fit = bl.lmer("y ~ x + (1 | b)", DATA)
+    with says(bl.DataError, "'b'", "'w'", "5 rows") as caught:
+        fit.predict(NEW.assign(b="w"))
+    assert "'u'" not in str(caught.value)
+
+
+def test_unseen_levels_of_a_fixed_category_are_named():
+    new = NEW.assign(a=["p", "q", "new", "other", "p"])
+    for random in ("conditional", "population"):
+        with says(bl.DataError, "column 'a'", "'new', 'other'", "not fitted with"):
+            FIT.predict(new, random=random)
+
+
+def test_new_data_without_a_column():
+    for name in ("x", "a", "g"):
+        with says(bl.DataError, f"there is no column {name!r}"):
+            FIT.predict(NEW.drop(columns=name))
+    with says(bl.DataError, "no column 'x'", "Did you mean 'X'?"):
+        FIT.predict(NEW.rename(columns={"x": "X"}))
+    without = NEW.drop(columns=["g", "y"])
+    np.testing.assert_array_equal(
+        FIT.predict(without, random="population"), FIT.predict(NEW, random="population")
+    )
+
+
+def test_new_data_of_another_type():
+    with says(bl.DataError, "'x'", "not numeric"):
+        FIT.predict(NEW.assign(x="u"))
+    with says(bl.DataError, "'x'", "complex"):
+        FIT.predict(NEW.assign(x=NEW["x"] + 1j))
+    with says(bl.DataError, "'int'", "is no table"):
+        FIT.predict(5)
+
+
+def test_missing_values_in_new_data_give_nan():
+    expected = FIT.predict(NEW)
+    for name, values in [
+        ("x", [np.nan, *NEW["x"][1:]]),
+        ("a", [None, *NEW["a"][1:]]),
+        ("g", pd.Categorical([None, *NEW["g"][1:]])),
+    ]:
+        found = FIT.predict(NEW.assign(**{name: values}))
+        np.testing.assert_allclose(found, [np.nan, *expected[1:]], rtol=1e-14)
+        table = FIT.predict(NEW.assign(**{name: values}), interval="prediction")
+        np.testing.assert_array_equal(table.isna().to_numpy(), [[True] * 3] + [[False] * 3] * 4)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "known"),
+    [
+        ("random", "blups", "'conditional'"),
+        ("new_levels", "ignore", "'population'"),
+        ("interval", "credible", "'prediction'"),
+    ],
+)
+def test_options_of_predict(option, value, known):
+    with says(ValueError, option, repr(value), known):
+        FIT.predict(NEW, **{option: value})
+
+
+@pytest.mark.parametrize("level", [0, 1, 95, -0.5, np.nan])
+def test_levels_of_intervals(level):
+    with says(ValueError, "between 0 and 1"):
+        FIT.conf_int(level)
+    with says(ValueError, "between 0 and 1"):
+        FIT.predict(NEW, interval="confidence", level=level)
+
+
+# -- fits and options ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["sigma", "objective", "params", "theta", "converged", "certificate", "anything"]
+)
+def test_a_fit_cannot_be_changed(name):
+    with pytest.raises(AttributeError, match=f"can't be changed.*{name}"):
+        setattr(FIT, name, 1.0)
+    with pytest.raises(AttributeError, match=f"can't be changed.*{name}"):
+        delattr(FIT, name)
+
+
+def test_parts_of_a_fit_cannot_be_changed():
+    with pytest.raises(ValueError, match="read-only"):
+        FIT.theta[0] = 1.0
+    with pytest.raises(FrozenInstanceError):
+        FIT.certificate.gradient = 0.0
+
+
+@pytest.mark.parametrize("part", ["params", "bse", "fittedvalues", "resid"])
+def test_what_a_fit_hands_out_is_a_copy(part):
+    before = np.array(getattr(FIT, part))
+    values = getattr(FIT, part)
+    if isinstance(values, pd.Series):
+        values.iloc[0] = 99.0
+    else:
+        values[0] = 99.0
+    np.testing.assert_array_equal(getattr(FIT, part), before)
+    modes = FIT.ranef()["g"]
+    modes.iloc[0, 0] = 99.0
+    assert FIT.ranef()["g"].iloc[0, 0] != 99.0
+
+
+def test_refit_wants_one_value_a_row():
+    for values in (np.ones(N - 1), np.ones((N, 2)), 1.0):
+        with says(bl.DataError, "shape", f"{N} rows"):
+            FIT.refit(values)
+    for value in (np.nan, np.inf):
+        values = np.where(ROWS == 3, value, DATA["y"])
+        with says(bl.DataError, "missing or infinite"):
+            FIT.refit(values)
+    with says(bl.DataError, "constant"):
+        FIT.refit(np.ones(N))
+    dropped = bl.lmer(FORMULA, with_values("x", [0], np.nan))
+    with says(bl.DataError, f"{N - 1} rows"):
+        dropped.refit(DATA["y"])
+    assert dropped.refit(DATA["y"][1:]).objective == dropped.objective
+
+
+def test_a_fit_without_its_data_says_so():
+    fit = pickle.loads(pickle.dumps(FIT))
+    for call in (fit.predict, fit.simulate, lambda: fit.refit(DATA["y"])):
+        with says(bl.DataError, "without its data"):
+            call()
+    np.testing.assert_array_equal(fit.predict(NEW), FIT.predict(NEW))
+
+
+def test_groups_by_name():
+    frame = bl.datasets.load("sleepstudy")
+    fit = bl.lmer(
+        "Reaction ~ Days + (Days | Subject)",
+        frame.assign(Subject="S" + frame["Subject"].astype(str)),
+    )
+    with says(bl.DataError, "'Subject'", "'S3088'", "mean 'S308'"):
+        fit.marginal_cov("S3088")
+    plain = bl.lmer("Reaction ~ Days", frame)
+    with says(bl.DataError, "no random terms"):
+        plain.marginal_cov("S308")
+    assert plain.ranef() == {}
+    with pytest.raises(KeyError, match=r"'Subjects'.*'Subject'"):
+        fit.varcorr["Subjects"]
+
+
+def test_arguments_of_a_model():
+    for name in ("missing", "rank_deficient"):
+        with says(ValueError, name, "'drop' or 'error'", "'ignore'"):
+            bl.lmer(FORMULA, DATA, **{name: "ignore"})
+    for start in ([1.0, 2.0], [np.nan], [[1.0]], []):
+        with says(ValueError, "theta is a vector of 1 finite numbers"):
+            bl.lmer(FORMULA, DATA, start=start)
+    model = bl.LinearMixedModel("y ~ x + (x | g)", DATA)
+    with says(ValueError, "vector of 3"):
+        model.objective([1.0])
+
+
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("n_threads", [0, -1, 1.5, True, None, "2"]),
+        ("max_evaluations", [0, -1, 2.5, False, None]),
+        ("tolerance", [0.0, -1e-9, np.nan]),
+    ],
+)
+def test_options_check_themselves(option, values):
+    for value in values:
+        with says(ValueError, "FitOptions", option, repr(value)):
+            bl.FitOptions(**{option: value})
+
+
+def test_options_are_frozen():
+    options = bl.FitOptions(n_threads=np.int64(2), max_evaluations=7)
+    with pytest.raises(FrozenInstanceError):
+        options.n_threads = 1
+    with pytest.raises(TypeError):
+        bl.FitOptions(2)
+
+
+def test_stopping_early_is_no_convergence():
+    options = bl.FitOptions(max_evaluations=1)
+    with pytest.warns(bl.ConvergenceWarning, match="not certified") as caught:
+        fit = bl.lmer(FORMULA, DATA, options=options)
+    assert caught[0].filename == __file__
+    assert not fit.converged
+
+
+def test_anova_wants_fits_to_the_same_data():
+    with says(ValueError):
+        bl.anova()
+    with says(ValueError, "two or more"):
+        bl.anova(FIT)
+    fewer = bl.lmer(FORMULA, DATA[:50])
+    with says(bl.DataError, "same data", "60 rows", "50 rows"):
+        bl.anova(FIT, fewer)
+    other = bl.lmer("log(y + 5) ~ x + (1 | g)", DATA)
+    with says(bl.DataError, "'y'", "'log(y + 5)'"):
+        bl.anova(FIT, other)
+
+
+def test_unknown_data_sets():
+    with says(bl.DataError, "'sleepstdy'", "mean 'sleepstudy'") as caught:
+        bl.datasets.load("sleepstdy")
+    assert "Dyestuff" in str(caught.value)
