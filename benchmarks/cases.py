@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import data
 import pandas as pd
 
-DEFAULT = ("A1e5", "A1e6", "A1e7", "B", "E", "sleepstudy", "strings")
+DEFAULT = ("A1e5", "A1e6", "A1e7", "B", "E", "sleepstudy", "strings", "W1e5", "W1e6", "W1e7")
 WARM_UP_ROWS = 400
 
 
@@ -56,10 +56,10 @@ class Case:
 
 
 def find(name: str) -> Case:
-    """Return the case of this name: sleepstudy, or A, B, E, strings and the number of rows."""
+    """Return the case of this name: sleepstudy, or A, B, E, W, strings and the number of rows."""
     if name == "sleepstudy":
         return Case(name, "Reaction ~ Days", "Days", "Subject", 180, lambda _: data.sleepstudy())
-    match = re.fullmatch(r"(A|B|E|strings)(\d+(?:e\d+)?)?", name)
+    match = re.fullmatch(r"(A|B|E|W|strings)(\d+(?:e\d+)?)?", name)
     if match is None:
         raise SystemExit(f"There is no case {name!r}. Known: {', '.join(DEFAULT)}; A1e4, B1e5, …")
     kind, size = match.groups()
@@ -70,6 +70,8 @@ def find(name: str) -> Case:
         return Case(
             name, "y ~ t + x", "t", "g", n_rows, lambda n: data.slopes(n, string_labels=True)
         )
+    if kind == "W":
+        return Case(name, "y ~ t + x", "t", "g", n_rows, data.wide_groups)
     if kind == "B":
         return Case(name, "y ~ x1 + x2 + x3 + x4 + x5", "1", "g", n_rows, data.intercepts)
     return Case(name, "y ~ x1 + x2 + x3", "x1 + x2 + x3", "g", n_rows, data.vectors)

@@ -10,10 +10,15 @@ import pandas as pd
 SLEEPSTUDY = Path(__file__).parents[1] / "python" / "blocklmm" / "datasets" / "sleepstudy.csv"
 
 
-def slopes(n_rows: int, *, string_labels: bool = False) -> pd.DataFrame:
+def wide_groups(n_rows: int) -> pd.DataFrame:
+    """Rows of W, as A but with 1,000 groups whatever the rows: what an evaluation costs then."""
+    return slopes(n_rows, group_size=max(n_rows // 1000, 4))
+
+
+def slopes(n_rows: int, *, string_labels: bool = False, group_size: int = 10) -> pd.DataFrame:
     """Rows of A, `y ~ t + x + (t | g)`: continuous t, 10 rows a group, groups in order."""
     rng = np.random.default_rng(1)
-    g = np.arange(n_rows) // 10
+    g = np.arange(n_rows) // group_size
     t = rng.uniform(-1.0, 1.0, n_rows)
     x = rng.normal(size=n_rows)
     Lambda = np.array([[0.8, 0.0], [0.3, 0.5]])

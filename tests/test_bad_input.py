@@ -225,8 +225,11 @@ def test_text_where_numbers_are_wanted():
 
 @pytest.mark.parametrize("role", ["weights", "offset"])
 def test_arrays_of_wrong_length(role):
-    for given in (np.ones(3), np.ones(N + 1), 2.0):
+    for given in (np.ones(3), np.ones(N + 1)):
         with says(bl.DataError, role, f"{np.size(given)} values", f"{N} rows"):
+            bl.lmer(FORMULA, DATA, **{role: given})
+    for given in (2.0, np.ones((N, 1))):
+        with says(bl.DataError, role, "vector", str(np.shape(given))):
             bl.lmer(FORMULA, DATA, **{role: given})
 
 

@@ -317,7 +317,7 @@ def test_summary_tells_what_was_left_out():
     data["x"] = np.where(np.arange(60) == 5, np.nan, x)
     fit = bl.lmer("y ~ x + twice + (1 | g)", data)
     assert fit.dropped_columns == ("twice",)
-    assert "1 rows dropped for missing values (x: 1)" in fit.summary()
+    assert "1 row dropped for missing values (x: 1)" in fit.summary()
     assert "dropped for linear dependence: twice" in fit.summary()
     with pytest.raises(bl.RankDeficientError, match="'twice'"):
         bl.lmer("y ~ x + twice + (1 | g)", data, rank_deficient="error")

@@ -49,6 +49,7 @@ void bind_objective(py::module_& module) {
            py::arg("reml"), py::arg("derivatives"), py::arg("n_threads"),
            py::call_guard<py::gil_scoped_release>())
       .def_property_readonly("within", [](const BlockObjective& self) { return self.within(); })
+      .def_property_readonly("rank_of_z", &BlockObjective::rank_of_z)
       .def_property_readonly("n_patterns", &BlockObjective::n_patterns)
       .def_property_readonly("cross_products",
                              [](const BlockObjective& self) { return self.units().C; })

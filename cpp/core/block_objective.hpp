@@ -47,6 +47,7 @@ class BlockObjective {
   const Standardization& units() const { return units_; }
   // What is left of C = M'M within the groups, with lambda infinitely large.
   const Matrix& within() const { return groups_.within; }
+  Index rank_of_z() const { return groups_.rank_of_z; }
   Index n_patterns() const { return groups_.n_patterns; }
 
  private:

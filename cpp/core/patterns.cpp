@@ -88,6 +88,7 @@ PackedGroups::PackedGroups(const Statistics& statistics, const Standardization& 
   Index n_in_part = 0;
   const auto compute = [&](Index i) {
     group.compute(i);
+    rank_of_z += (group.R.diagonal().array() > 0).count();
     for (Index b = 0; b < m; ++b)
       for (Index a = b; a < m; ++a) {
         double sum = 0;

@@ -21,6 +21,7 @@ class PackedGroups {
   const Lanes* batch(Index b) const { return data_.data() + b * batch_size_; }
 
   Index n_patterns = 0;  // 0 where the groups are kept one by one
+  Index rank_of_z = 0;   // the sum of the ranks of A_i
   Matrix within;         // C - sum Y_i'Y_i
 
  private:

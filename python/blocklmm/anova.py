@@ -31,8 +31,8 @@ def anova(*fits: LinearMixedFit) -> pd.DataFrame:
     ------
     DataError
         If the fits are not to the same response and number of rows.
-    ValueError
-        If fewer than two fits are given.
+    ValueError, TypeError
+        If fewer than two fits, or other things, are given.
 
     Notes
     -----
@@ -46,13 +46,16 @@ def anova(*fits: LinearMixedFit) -> pd.DataFrame:
     """
     if len(fits) < 2:
         raise ValueError("anova compares two or more fits")
+    for fit in fits:
+        if not isinstance(fit, LinearMixedFit):
+            raise TypeError(f"anova compares fits, not {type(fit).__name__!r}")
     first = fits[0]
     for other in fits[1:]:
-        if other.response_name != first.response_name or other.nobs != first.nobs:
+        if not first.is_of_same_response(other):
             raise DataError(
                 "the fits are not to the same data: "
                 f"{first.response_name!r} in {first.nobs} rows and {other.response_name!r} in "
-                f"{other.nobs} rows (rows dropped for missing values differ?)"
+                f"{other.nobs} rows have different values (other rows dropped for missing values?)"
             )
     notes = []
     same_fixed = all(set(fit.params.index) == set(first.params.index) for fit in fits)

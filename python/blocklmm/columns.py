@@ -17,7 +17,7 @@ import numpy.typing as npt
 from formulaic.transforms.contrasts import Contrasts
 
 from . import _core
-from .errors import DataError, FormulaError, did_you_mean
+from .errors import DataError, FormulaError, did_you_mean, labels_phrase
 from .expressions import Expression
 from .factors import (
     CategoryFactor,
@@ -28,8 +28,8 @@ from .factors import (
     contrasts_of,
     parse_category,
 )
-from .formula import Formula, Term
-from .frames import Categories, Frame, Numbers, Source, array_column
+from .formula import Formula, Term, arithmetic
+from .frames import Categories, Frame, Numbers, Source, array_column, require_numbers
 
 Recipe = tuple[Any, ...]
 FloatArray = npt.NDArray[np.float64]
@@ -93,6 +93,18 @@ class Design:
     def source_name(self, source: int) -> str:
         """Return the name of a source for messages."""
         return self.sources[source].label
+
+    def loses_levels(self, rows: npt.NDArray[np.bool_]) -> bool:
+        """Tell whether a category has a level in none of some rows of the training data."""
+        return any(
+            isinstance(factor, CategoryFactor) and factor.loses_levels(rows)
+            for factor in self._factors.values()
+        )
+
+    @property
+    def has_categories(self) -> bool:
+        """Whether any factor is a category."""
+        return any(isinstance(factor, CategoryFactor) for factor in self._factors.values())
 
     def has_array(self, role: str) -> bool:
         """Tell whether the weights or the offset were given as an array."""
@@ -159,6 +171,7 @@ def build(
     weights: Any = None,
     offset: Any = None,
     contrasts: Mapping[str, Any] | None = None,
+    rows: npt.NDArray[np.bool_] | None = None,
 ) -> Design:
     """Plan the columns of a formula on a frame.
 
@@ -172,18 +185,27 @@ def build(
     contrasts : mapping from column to contrasts, optional
         ``"treatment"``, ``"sum"``, ``"helmert"``, ``"diff"``, ``"poly"``, or an object of
         formulaic's ``contr``.
+    rows : array of shape (n,), optional
+        The rows whose levels count, where some are known to miss other values.
 
     Raises
     ------
     DataError, FormulaError
     """
-    return _Builder(formula, frame, contrasts or {}).build(weights, offset)
+    return _Builder(formula, frame, contrasts or {}, rows).build(weights, offset)
 
 
 class _Builder:
-    def __init__(self, formula: Formula, frame: Frame, contrasts: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        formula: Formula,
+        frame: Frame,
+        contrasts: Mapping[str, Any],
+        rows: npt.NDArray[np.bool_] | None,
+    ) -> None:
         self.design = Design(formula)
         self.frame = frame
+        self.rows = rows
         self.contrasts = {k: contrasts_of(k, v) for k, v in contrasts.items()}
         for name in contrasts:
             if name not in frame:
@@ -230,40 +252,55 @@ class _Builder:
         return design
 
     def _response(self) -> int:
-        text = self.design.formula.response
-        factor = self._factor(text)
-        if isinstance(factor, CategoryFactor):
-            raise DataError(
-                f"the response {text!r} is not numeric: it holds "
-                f"{', '.join(repr(level) for level in factor.levels[:3])}, …"
-            )
-        if isinstance(factor, ExpressionFactor) and factor.expression.n_columns != 1:
-            raise FormulaError(f"the response {text!r} gives more than one column")
-        return self._numeric(text, 0, text)
+        return self._value(self.design.formula.response, "the response")
 
     def _single(self, given: Any, role: str) -> int:
         """Return the recipe of a column's name, an expression, or an array of values."""
         if isinstance(given, str):
-            factor = self._factor(given)
-            if isinstance(factor, CategoryFactor):
-                raise DataError(f"{role} {given!r} is not numeric")
-            return self._numeric(given, 0, given)
+            return self._value(arithmetic(given), role)
         column = array_column(role, given)
         if len(column.array) != self.frame.n_rows:
             raise DataError(
-                f"{role} has {len(column.array)} values for {self.frame.n_rows} rows of data"
+                f"{role}: {len(column.array)} values are given for {self.frame.n_rows} rows of data"
             )
         self.design._arrays[role] = column
         return self._source_recipe(SourceKey(role, array=role), "numeric")
 
+    def _value(self, text: str, role: str) -> int:
+        """Return the recipe of one number for each row: a column, or arithmetic on columns."""
+        name = text.strip("`")
+        factors = self.design._factors
+        if name in self.frame:
+            column = self.frame.column(name)
+            require_numbers(column, role)
+            factors[f"={name}"] = NumericFactor(name)
+            return self._numeric(f"={name}", 0, name)
+        if text not in factors:
+            factors[text] = self._make_factor(text)
+        factor = factors[text]
+        if not isinstance(factor, ExpressionFactor) or factor.expression.n_columns != 1:
+            raise FormulaError(f"{role} {text!r} does not give one column of numbers")
+        return self._numeric(text, 0, text)
+
     def _code_terms(self, terms: Sequence[Term]) -> list[tuple[Term, Coded]]:
-        known = {frozenset(term) for term in terms}
+        # Without an intercept the first factor met takes all its indicators (R's model.matrix)
+        known: set[frozenset[str]] = {frozenset(term) for term in terms} | {frozenset()}
+        full = None
+        if () not in terms:
+            categories = ((t, f) for t in terms for f in t if self._is_category(f))
+            full = next(categories, None)
         out: list[tuple[Term, Coded]] = []
         for term in terms:
-            parts = [self._code_factor(f, frozenset(term) - {f} in known) for f in term]
+            parts = [
+                self._code_factor(f, (term, f) != full and frozenset(term) - {f} in known)
+                for f in term
+            ]
             # R's order: the first factor's columns run fastest
             out += [(term, self._multiply(chosen[::-1])) for chosen in product(*reversed(parts))]
         return out
+
+    def _is_category(self, text: str) -> bool:
+        return isinstance(self._factor(text), CategoryFactor)
 
     def _multiply(self, parts: tuple[Coded, ...]) -> Coded:
         if not parts:
@@ -284,7 +321,7 @@ class _Builder:
         if isinstance(factor, CategoryFactor):
             if reduced and len(factor.levels) < 2:
                 raise DataError(
-                    f"category {text!r} has only one level, {factor.levels[0]!r}: "
+                    f"category {text!r} has only one level, {labels_phrase(factor.levels)}: "
                     "it can't be told from the intercept; remove it from the formula"
                 )
             table, fixed_names, random_names = factor.coding(reduced)
@@ -335,7 +372,7 @@ class _Builder:
         name = text.strip("`")
         if name in frame:
             column = frame.column(name)
-            if not isinstance(column, Categories):
+            if not isinstance(column, Categories) and not column.is_boolean:
                 if name in self.contrasts:
                     return self._category(text, name, self.contrasts[name])
                 return NumericFactor(name)
@@ -357,7 +394,8 @@ class _Builder:
         self, text: str, column: str | Expression, contrasts: Contrasts | None
     ) -> CategoryFactor:
         found = categories_of(text, column, self.frame)
-        counts = np.bincount(found.codes[found.codes >= 0], minlength=len(found.levels))
+        codes = found.codes if self.rows is None else found.codes[self.rows]
+        counts = np.bincount(codes[codes >= 0], minlength=len(found.levels))
         used = np.flatnonzero(counts)
         if len(used) == 0:
             raise DataError(f"column {text!r} has no values: all rows are missing")
@@ -376,8 +414,11 @@ class _Builder:
 
     def _ones(self, terms: Sequence[Term], x: list[tuple[Term, Coded]]) -> FloatArray | None:
         """Coefficients that make X a column of ones: the intercept, or a full set of indicators."""
-        for wanted in terms:
-            full = len(wanted) == 1 and isinstance(self._factor(wanted[0]), CategoryFactor)
-            if wanted == () or (full and () not in terms):
-                return np.array([1.0 if term == wanted else 0.0 for term, _ in x])
-        return None
+        wanted: Term | None = () if () in terms else None
+        if wanted is None:
+            with_category = (t for t in terms if any(self._is_category(f) for f in t))
+            first = next(with_category, ())
+            wanted = first if len(first) == 1 else None
+        if wanted is None:
+            return None
+        return np.array([1.0 if term == wanted else 0.0 for term, _ in x])

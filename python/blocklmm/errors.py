@@ -6,6 +6,7 @@ import difflib
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 class BlocklmmError(Exception):
@@ -43,6 +44,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if not near:
         near = [k for k in names if k.lower() == name.lower()][:1]
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def labels_phrase(labels: Iterable[Any], most: int = 5) -> str:
+    """Return the first labels as Python shows them, NumPy's wrapping left off."""
+    found = [value.item() if hasattr(value, "item") else value for value in labels]
+    return ", ".join(map(repr, found[:most])) + (", …" if len(found) > most else "")
 
 
 def rows_phrase(count: int, first: Sequence[int]) -> str:

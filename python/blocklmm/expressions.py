@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from formulaic import Formula as FormulaicFormula
 from formulaic import ModelSpec
 from formulaic.errors import FormulaicError
 
-from .errors import DataError, FormulaError, did_you_mean
+from .errors import DataError, FormulaError, did_you_mean, rows_phrase
 from .frames import Frame
 
 FloatArray = npt.NDArray[np.float64]
@@ -48,6 +49,7 @@ class Expression:
 
     def __init__(self, text: str, frame: Frame) -> None:
         self.text = text
+        self._quoted = text = _quote_dotted(text, frame)
         calls = _calls(text)
         self.variables = _variables(text, frame)
         self._whole: FloatArray | None = None
@@ -57,6 +59,7 @@ class Expression:
         else:
             probe = frame.slice(self.variables, 0, frame.n_rows)
         if calls & _STATEFUL:
+            _require_finite(self.text, probe)
             probe = probe.dropna()
         self._spec, first = self._learn(probe)
         if not calls <= _ROWWISE | _STATEFUL:
@@ -65,7 +68,8 @@ class Expression:
         if self.n_columns == 1:
             self.suffixes = [""]
         else:
-            self.suffixes = [name.removeprefix(text) for name in self._spec.column_names]
+            names = [str(name) for name in self._spec.column_names]
+            self.suffixes = [name[name.rfind("[") :] for name in names]
         self._last: tuple[Frame, int, int, FloatArray] | None = None
 
     def rows(self, frame: Frame, start: int, stop: int) -> FloatArray:
@@ -97,13 +101,14 @@ class Expression:
         return state
 
     def _learn(self, data: Any) -> tuple[ModelSpec, FloatArray]:
-        spec = ModelSpec(FormulaicFormula("0 + " + self.text), na_action="ignore", output="numpy")
+        # In braces the text is one factor, whatever operators of formulas stand in it.
+        formula = FormulaicFormula("0 + {" + self._quoted + "}")
+        spec = ModelSpec(formula, na_action="ignore", output="numpy")
         learnt, values = self._evaluate(spec, data)
-        if len(learnt.formula) != 1 or any(
-            state[0].value != "numerical" for state in learnt.encoder_state.values()
-        ):
+        numeric = all(state[0].value == "numerical" for state in learnt.encoder_state.values())
+        if not numeric or len(values) != len(data) or values.shape[1] == 0:
             raise FormulaError(
-                f"{self.text!r} gives no numbers: wrap it in I(), or make it a column of the data"
+                f"{self.text!r} gives no number for each row: make it a column of the data"
             )
         return learnt, values
 
@@ -142,6 +147,27 @@ def _calls(text: str) -> set[str]:
         elif isinstance(node, ast.Subscript):
             found.add("<other>")
     return found
+
+
+def _quote_dotted(text: str, frame: Frame) -> str:
+    """Put columns such as ``my.x`` into backticks, for Python would read an attribute."""
+    for name in sorted((n for n in frame.names if "." in n), key=len, reverse=True):
+        if re.fullmatch(r"[\w.]+", name):
+            text = re.sub(rf"(?<![\w.`]){re.escape(name)}(?![\w.`(])", f"`{name}`", text)
+    return text
+
+
+def _require_finite(text: str, data: pd.DataFrame) -> None:
+    for name in data:
+        values = data[name]
+        if pd.api.types.is_float_dtype(values.dtype):
+            bad = np.flatnonzero(np.isinf(values.to_numpy()))
+            if len(bad):
+                raise DataError(
+                    f"column {name!r} has infinite values in "
+                    f"{rows_phrase(len(bad), bad[:5].tolist())}, of which {text!r} can't be "
+                    "computed"
+                )
 
 
 def _variables(text: str, frame: Frame) -> list[str]:

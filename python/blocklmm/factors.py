@@ -17,7 +17,7 @@ import pandas as pd
 from formulaic.transforms import TRANSFORMS
 from formulaic.transforms.contrasts import Contrasts, TreatmentContrasts
 
-from .errors import DataError, FormulaError
+from .errors import DataError, FormulaError, labels_phrase
 from .expressions import Expression
 from .frames import Array, Categories, Frame, Source, require_numbers
 
@@ -86,10 +86,17 @@ class CategoryFactor:
         if unseen:
             raise DataError(
                 f"column {self.text!r} has levels that the model was not fitted with: "
-                f"{', '.join(map(repr, unseen[:5]))}"
+                f"{labels_phrase(unseen)}"
             )
         codes = np.append(place, -1)[found.codes]
         return Categories(self.text, codes, self.levels, ordered_levels=True)
+
+    def loses_levels(self, rows: npt.NDArray[np.bool_]) -> bool:
+        """Tell whether a level has no row among some rows of the training data."""
+        if self._training is None:
+            return False
+        codes = self._training[1].codes[rows]
+        return bool((np.bincount(codes[codes >= 0], minlength=len(self.levels)) == 0).any())
 
     def __getstate__(self) -> tuple[Any, ...]:
         return self.text, self.column, self.levels, self.contrasts
@@ -113,7 +120,10 @@ class CategoryFactor:
                 [f"{self.text}[T.{level}]" for level in levels[1:]],
                 [f"{self.text}{level}" for level in levels[1:]],
             )
-        matrix = np.asarray(self.contrasts.get_coding_matrix(levels, reduced_rank=True), float)
+        try:
+            matrix = np.asarray(self.contrasts.get_coding_matrix(levels, reduced_rank=True), float)
+        except Exception as error:
+            raise FormulaError(f"{self.text!r}: the contrasts can't be made: {error}") from None
         fields = self.contrasts.get_coding_column_names(levels, reduced_rank=True)
         form = self.contrasts.get_factor_format(levels, reduced_rank=True)
         return (
@@ -133,11 +143,18 @@ def categories_of(text: str, column: str | Expression, frame: Frame) -> Categori
         if isinstance(found, Categories):
             return found
         values: Array = found.rows(0, frame.n_rows)
+        if found.is_boolean:
+            codes = np.where(np.isnan(values), -1, values) if values.dtype.kind == "f" else values
+            return Categories(
+                text, codes.astype(np.int8), pd.Index([False, True]), ordered_levels=True
+            )
     else:
         if column.n_columns != 1:
             raise FormulaError(f"{text!r} gives more than one column")
         values = column.rows(frame, 0, frame.n_rows)[:, 0]
     codes, levels = pd.factorize(values, sort=True)
+    if levels.dtype.kind == "f" and (levels == np.floor(levels)).all():
+        levels = levels.astype(np.int64)
     return Categories(text, codes.astype(np.int32), pd.Index(levels), ordered_levels=True)
 
 

@@ -14,7 +14,14 @@ from .errors import ConvergenceWarning, DataError, did_you_mean, warn
 from .frames import Frame
 from .optimize import FitOptions, minimize
 from .parameters import FloatArray, normal_quantile
-from .predict import Estimates, RowPredictions, predict_rows, require_known, row_groups
+from .predict import (
+    Estimates,
+    RowPredictions,
+    predict_rows,
+    require_known,
+    row_groups,
+    used_rows,
+)
 from .problem import Problem
 from .reports import summary as _summary
 from .reports import tidy as _tidy
@@ -86,19 +93,10 @@ class LinearMixedFit(FittedEffects):
     @cached_property
     def _used(self) -> npt.NDArray[np.bool_]:
         """Which rows of the data were used."""
-        problem, frame = self._problem, self._frame()
-        n = frame.n_rows
+        frame = self._frame()
         if self.dropped.n_rows == 0:
-            return np.ones(n, dtype=bool)
-        recipes = [recipe for recipe, _ in problem.design.columns]
-        out = np.empty(n, dtype=bool)
-        for start in range(0, n, 1 << 16):
-            stop = min(start + (1 << 16), n)
-            values = problem.design.matrix(frame, recipes, start, stop)
-            out[start:stop] = np.isfinite(values).all(axis=1)
-        if problem.group is not None:
-            out &= row_groups(problem, frame) >= 0
-        return out
+            return np.ones(frame.n_rows, dtype=bool)
+        return used_rows(self._problem, frame)
 
     @cached_property
     def _training(self) -> RowPredictions:
@@ -179,6 +177,11 @@ class LinearMixedFit(FittedEffects):
         _choice("interval", interval, (None, "prediction", "confidence"))
         problem = self._problem
         frame = self._frame() if data is None else Frame(data)
+        if data is not None and problem.design.has_array("offset"):
+            raise DataError(
+                "the offset was given as an array, of which new data have no values: fit with a "
+                "column's name, offset='name', to predict for new data"
+            )
         conditional = random == "conditional" and self._has_random
         groups = row_groups(problem, frame) if conditional else None
         if groups is not None and new_levels == "error" and data is not None:
@@ -297,7 +300,10 @@ class LinearMixedFit(FittedEffects):
             If y has the wrong length or is not finite.
         """
         problem = self._problem
-        values = np.asarray(y, dtype=np.float64)
+        try:
+            values = np.asarray(y, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise DataError("y does not hold numbers") from None
         if values.shape != (self.nobs,):
             raise DataError(
                 f"y has shape {values.shape}: give one value for each of the "
@@ -371,16 +377,28 @@ def estimate(
 
     Warns
     -----
+    BlocklmmWarning
+        If the criterion does not depend on the size of a term's variances.
     ConvergenceWarning
         If the certificate of optimality does not hold.
     """
-    options = options or FitOptions()
+    if not isinstance(reml, bool | np.bool_):
+        raise TypeError(f"reml is True or False, not {reml!r}")
+    options = FitOptions() if options is None else options
+    if not isinstance(options, FitOptions):
+        raise TypeError(f"options are FitOptions, not {type(options).__name__!r}")
+    reml = bool(reml)
     objective = problem.objective(reml, options.n_threads)
     optimum = minimize(objective, problem.starts(start), options)
     fit = LinearMixedFit(problem, optimum, reml)
     certificate = optimum.certificate
     if options.verbose:
         print(f"{fit.criterion_name} {fit.objective:.6f}: {certificate.message}")
+    for term in optimum.unidentified:
+        warn(
+            f"the variances of {problem.formula.random[term].text} are not identified: the "
+            "criterion does not depend on their size (do the fixed effects explain the groups?)"
+        )
     if not optimum.converged:
         warn(
             f"the fit is not certified to be optimal: {certificate.message} (largest gradient "

@@ -19,6 +19,7 @@ Term = tuple[str, ...]
 """The factors of a term, in the formula's order; ``()`` is the intercept."""
 
 _OPEN, _CLOSE = "([{", ")]}"
+_NUMBER = "{} is neither a column nor 0 or 1; numbers go inside I()"
 _PARSER = DefaultFormulaParser(include_intercept=True)
 
 
@@ -51,7 +52,6 @@ class Formula:
     offsets: tuple[str, ...]
 
 
-@lru_cache(maxsize=256)
 def parse(text: str) -> Formula:
     """Parse a mixed-model formula.
 
@@ -68,6 +68,11 @@ def parse(text: str) -> Formula:
     """
     if not isinstance(text, str):
         raise FormulaError(f"a formula is a text such as 'y ~ x + (1 | g)', not {text!r}")
+    return _parse(text)
+
+
+@lru_cache(maxsize=256)
+def _parse(text: str) -> Formula:
     tildes, groups = _scan(text)
     if len(tildes) != 1:
         at = tildes[1] if tildes else len(text)
@@ -78,34 +83,56 @@ def parse(text: str) -> Formula:
         raise _error(text, tilde, "there is no response left of '~'")
 
     random: list[RandomTerm] = []
-    pieces: list[str] = []
+    fixed_part = _Part("", [])
     placeholders: dict[str, int] = {}
     at = tilde + 1
     for start, bar, width, end in groups:
         if start < tilde:
             raise _error(text, bar, "a random term stands left of '~'")
-        placeholder = f"__random_{len(placeholders)}__"
+        placeholder = f"_random_{len(placeholders)}_"
         placeholders[placeholder] = start
-        pieces += [text[at:start], placeholder]
+        fixed_part += _translate(text, at, start)
+        fixed_part += _Part(placeholder, [start] * len(placeholder))
         at = end
         random += _random_terms(text, start, bar, width, end)
-    pieces.append(text[at:])
-    fixed = _terms("".join(pieces), text, tilde + 1, bare=not placeholders)
+    fixed_part += _translate(text, at, len(text))
+    if not fixed_part.text.strip():
+        raise _error(text, tilde + 1, "there are no terms right of '~'")
 
-    kept = []
-    for term in fixed:
-        inside = [f for f in term if f in placeholders]
-        if not inside:
+    kept, offsets = [], []
+    for term in _terms(fixed_part, text):
+        inside = [p for p in placeholders if any(p in factor for factor in term)]
+        if inside and term != (inside[0],):
+            place = placeholders[inside[0]]
+            raise _error(text, place, "a random term can only be added to the others")
+        offset = re.fullmatch(r"offset\((.*)\)", term[0]) if len(term) == 1 else None
+        if offset:
+            offsets.append(offset[1])
+        elif not inside:
             kept.append(term)
-        elif len(term) > 1:
-            raise _error(
-                text, placeholders[inside[0]], "a random term can only be added to the others"
-            )
-    offsets = tuple(
-        match[1] for t in kept if len(t) == 1 and (match := re.fullmatch(r"offset\((.*)\)", t[0]))
-    )
-    kept = [t for t in kept if not (len(t) == 1 and t[0].startswith("offset("))]
-    return Formula(text, _python(response), tuple(kept), tuple(random), offsets)
+    return Formula(text, arithmetic(response), tuple(kept), tuple(random), tuple(offsets))
+
+
+def arithmetic(text: str) -> str:
+    """Translate what is no term but a value: a response, an offset, weights."""
+    return _translate(text, 0, len(text), is_value=True).text.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Text for formulaic, and where in the formula each of its characters comes from."""
+
+    text: str
+    places: list[int]
+
+    def __add__(self, other: _Part) -> _Part:
+        return _Part(self.text + other.text, self.places + other.places)
+
+    def place(self, at: int) -> int:
+        """Return the place in the formula of a character here."""
+        if not self.places:
+            return 0
+        return self.places[at] if at < len(self.places) else self.places[-1] + 1
 
 
 def _scan(text: str) -> tuple[list[int], list[tuple[int, int, int, int]]]:
@@ -151,69 +178,65 @@ def _scan(text: str) -> tuple[list[int], list[tuple[int, int, int, int]]]:
 
 
 def _random_terms(text: str, start: int, bar: int, width: int, end: int) -> list[RandomTerm]:
-    left, right = text[start + 1 : bar], text[bar + width : end - 1]
-    if not left.strip():
+    left = _translate(text, start + 1, bar)
+    if not left.text.strip():
         raise _error(text, bar, "nothing stands left of the bar; a random intercept is (1 | g)")
-    if not right.strip():
+    if not text[bar + width : end - 1].strip():
         raise _error(text, bar, "no grouping factor stands right of the bar")
-    terms = tuple(_terms(left, text, start + 1))
+    terms = tuple(_terms(left, text))
     if not terms:
         raise _error(text, start + 1, "no random effect is left in this term")
     blocks = [terms] if width == 1 else [(term,) for term in terms]
     return [
         RandomTerm(block, group, text[start:end])
-        for group in _groups(right, text, bar + width)
+        for group in _groups(text, bar + width, end - 1)
         for block in blocks
     ]
 
 
-def _groups(right: str, text: str, offset: int) -> list[tuple[str, ...]]:
+_GROUP = re.compile(
+    r"\s*\(*\s*(?:(?:factor|as\.factor|C)\(\s*)?(?:`([^`]+)`|([^\W\d][\w.]*))[\s)]*(?:([:/])|$)"
+)
+
+
+def _groups(text: str, start: int, end: int) -> list[tuple[str, ...]]:
     """Expand ``a/b`` to ``a`` and ``b:a``; ``a:b`` stays one factor."""
-    parts: list[tuple[str, ...]] = []
-    at = 0
-    for piece in re.split(r"(/)", right):
-        if piece != "/":
-            names = []
-            for name in piece.split(":"):
-                match = re.fullmatch(
-                    r"\s*(?:(?:factor|as\.factor|C)\(\s*)?(`[^`]+`|[\w.]+)\s*\)?\s*", name
-                )
-                if not match or not match[1] or match[1].isdigit():
-                    raise _error(
-                        text,
-                        offset + at + len(piece) - len(piece.lstrip()),
-                        "a grouping factor is a column, or columns joined by ':' or '/'",
-                    )
-                names.append(match[1].strip("`"))
-            parts.append(tuple(names))
-        at += len(piece)
+    levels: list[list[str]] = [[]]
+    at = start
+    separator = None
+    while at < end or separator:
+        match = _GROUP.match(text[start:end], at - start)
+        if not match:
+            while at < end and text[at].isspace():
+                at += 1
+            raise _error(text, at, "a grouping factor is a column, or columns joined by ':' or '/'")
+        levels[-1].append(match[1] or match[2])
+        at, separator = start + match.end(), match[3]
+        if separator == "/":
+            levels.append([])
     out: list[tuple[str, ...]] = []
-    for part in parts:
-        out.append(part + (out[-1] if out else ()))
+    for level in levels:
+        out.append(tuple(level) + (out[-1] if out else ()))
     return out
 
 
-def _terms(part: str, text: str, offset: int, bare: bool = True) -> list[Term]:
+def _terms(part: _Part, text: str) -> list[Term]:
     """Parse one side of a formula or of a bar; terms come by degree, then as written."""
-    if not part.strip() and bare:
-        raise _error(text, offset, "there are no terms right of '~'")
-    if dot := re.search(r"(?<![\w.])\.(?![\w.])", part):
-        raise _error(
-            text,
-            offset + dot.start(),
-            "'.' for all other columns is not supported: name the columns",
-        )
+    if dot := re.search(r"(?<![\w.`])\.(?![\w.`])", part.text):
+        message = "'.' for all other columns is not supported: name the columns"
+        raise _error(text, part.place(dot.start()), message)
     try:
-        parsed = list(_PARSER.get_terms(_python(part)))
+        parsed = list(_PARSER.get_terms(part.text))
     except FormulaicError as error:
         message = str(error)
-        if "⧛" in message:
-            head, _, marked = message.partition("\n\n")
-            place = len(re.sub(r"⧛\[[\d;]*m", "⧛", marked).split("⧛")[0])
-            raise _error(text, offset + place, head) from None
-        raise _error(text, offset, message.split("\n")[0]) from None
+        head, _, marked = message.partition("\n\n")
+        plain = re.sub(r"⧛\[[\d;]*m", "⧛", marked).split("⧛")
+        at = len(plain[0]) if len(plain) > 1 else len(part.text) - len(part.text.lstrip())
+        if head.startswith("Numeric literals"):
+            head = _NUMBER.format("a number")
+        raise _error(text, part.place(at), head.split("\n")[0]) from None
     except (SyntaxError, TypeError, ValueError) as error:
-        raise _error(text, offset, str(error)) from None
+        raise _error(text, part.place(0), str(error)) from None
     order: dict[str, int] = {}
     for term in parsed:
         for factor in term.factors:
@@ -223,28 +246,45 @@ def _terms(part: str, text: str, offset: int, bare: bool = True) -> list[Term]:
         factors = [f.expr for f in term.factors if f.eval_method.name != "LITERAL"]
         literals = [f.expr for f in term.factors if f.eval_method.name == "LITERAL"]
         if any(value != "1" for value in literals):
-            raise _error(
-                text,
-                max(text.find(literals[0], offset), offset),
-                f"{literals[0]} is neither a column nor 0 or 1; numbers go inside I()",
-            )
+            at = part.place(max(part.text.find(literals[0]), 0))
+            raise _error(text, at, _NUMBER.format(literals[0]))
         terms.append(tuple(sorted(factors, key=order.__getitem__)))
     return sorted(dict.fromkeys(terms), key=len)
 
 
-def _python(part: str) -> str:
-    """R's spelling to Python's: ``^`` inside a call is a power, ``factor`` is ``C``."""
-    part = re.sub(r"\b(?:as\.)?factor\s*\(", "C(", part)
-    out, depth, calls = [], 0, []
-    for at, c in enumerate(part):
-        if c == "(":
-            calls.append(bool(re.search(r"[\w.]\s*$", part[:at])))
-            depth += calls[-1]
+def _translate(text: str, start: int, end: int, is_value: bool = False) -> _Part:
+    """Turn R's spelling into Python's: ``^`` in a call is a power, ``factor`` is ``C``."""
+    out: list[str] = []
+    places: list[int] = []
+    calls: list[bool] = []
+    at = start
+    while at < end:
+        c, width = text[at], 1
+        new = c
+        if c in "'\"`":
+            width = text.index(c, at + 1) + 1 - at
+            new = text[at : at + width]
+        elif match := _FACTOR.match(text, at):
+            new, width = "C", match.end() - at
+        elif c == "(":
+            calls.append(bool(re.search(r"[\w.]\s*$", text[start:at])))
         elif c == ")" and calls:
-            depth -= calls.pop()
-        out.append("**" if c == "^" and depth else c)
-    return "".join(out)
+            calls.pop()
+        elif c == "^" and (is_value or any(calls)):
+            new = "**"
+        elif c == "\n":
+            new = " "
+        out.append(new)
+        places += range(at, at + width) if len(new) == width else [at] * len(new)
+        at += width
+    return _Part("".join(out), places)
+
+
+_FACTOR = re.compile(r"(?<![\w.])(?:as\.)?factor(?=\s*\()")
 
 
 def _error(text: str, at: int, message: str) -> FormulaError:
-    return FormulaError(f"{message}\n    {text}\n    {' ' * at}^")
+    before = text[:at].rfind("\n") + 1
+    after = text.find("\n", at)
+    line = text[before : after if after >= 0 else len(text)]
+    return FormulaError(f"{message}\n    {line}\n    {' ' * (at - before)}^")

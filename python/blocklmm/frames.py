@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .errors import DataError, did_you_mean, rows_phrase
+from .errors import DataError, did_you_mean, labels_phrase
 
 Array = npt.NDArray[Any]
 
@@ -37,6 +37,7 @@ class Numbers:
 
     name: str
     array: Array
+    is_boolean: bool = False
 
     def rows(self, start: int, stop: int) -> Array:
         """Return a view of rows ``start … stop - 1``."""
@@ -49,11 +50,19 @@ class SlicedNumbers:
 
     name: str
     series: nw.Series[Any]
+    is_boolean: bool = False
 
     def rows(self, start: int, stop: int) -> Array:
         """Return a float64 copy of rows ``start … stop - 1``."""
         values = self.series[start:stop].to_numpy()
         return np.asarray(values, dtype=np.float64)
+
+    def categories(self) -> Categories:
+        """Return the distinct values as categories: exact for integers, missing ones as -1."""
+        missing = np.asarray(self.series.is_null().to_numpy(), dtype=bool)
+        codes, levels = pd.factorize(self.series.fill_null(0).to_numpy())
+        codes = np.where(missing, -1, codes)
+        return Categories(self.name, codes, pd.Index(levels), ordered_levels=False)
 
 
 @dataclass(slots=True)
@@ -149,8 +158,25 @@ class Frame:
             if isinstance(column, Categories):
                 out[name] = pd.Categorical.from_codes(values, column.levels)
             else:
-                out[name] = values
+                # as floats: integers would wrap around, and booleans have their own arithmetic
+                out[name] = np.asarray(values, dtype=np.float64)
         return pd.DataFrame(out, copy=False)
+
+    def grouping_column(self, name: str) -> Column:
+        """Return a column as labels: integers that may be missing stay exact, as categories."""
+        column = self.column(name)
+        if isinstance(column, SlicedNumbers) and column.series.dtype.is_integer():
+            if column.series.null_count() == 0:
+                return Numbers(name, column.series.to_numpy())
+            return column.categories()
+        if isinstance(column, Numbers) and isinstance(self._native, pd.DataFrame):
+            series = self._native.iloc[:, self.names.index(name)]
+            if not isinstance(series.dtype, np.dtype) or series.dtype.kind == "O":
+                is_float = pd.api.types.is_float_dtype(series.dtype)
+                if not is_float and series.isna().any():
+                    codes, levels = pd.factorize(series)
+                    return Categories(name, codes, pd.Index(levels), ordered_levels=False)
+        return column
 
 
 def array_column(name: str, values: Any) -> Numbers:
@@ -161,9 +187,11 @@ def array_column(name: str, values: Any) -> Numbers:
     DataError
         If it is not a vector of numbers.
     """
+    if np.ndim(values) != 1:
+        raise DataError(f"{name}: give a vector, not an array of shape {np.shape(values)}")
     column = _from_pandas(name, pd.Series(values, copy=False))
     if not isinstance(column, Numbers):
-        raise DataError(f"{name} are not numbers")
+        raise DataError(f"{name}: the values are not numbers")
     return column
 
 
@@ -187,24 +215,26 @@ def _from_pandas(name: str, series: pd.Series[Any]) -> Column:
     dtype = series.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         return Categories(
-            name, np.asarray(series.cat.codes), pd.Index(dtype.categories), ordered_levels=True
+            name, np.asarray(series.array.codes), pd.Index(dtype.categories), ordered_levels=True
         )
     if isinstance(dtype, np.dtype) and dtype.kind in "biuf":
         array = series.to_numpy()
         if dtype.itemsize > 8 or dtype == np.float16 or not dtype.isnative:
             array = array.astype(np.float64)
-        return Numbers(name, array)
+        return Numbers(name, array, is_boolean=dtype.kind == "b")
     if pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype):
         if pd.api.types.is_complex_dtype(dtype):
             raise DataError(f"column {name!r} holds complex numbers")
-        if not series.hasnans and not pd.api.types.is_bool_dtype(dtype):
-            return Numbers(name, series.to_numpy())
-        return Numbers(name, series.to_numpy(dtype=np.float64, na_value=np.nan))
+        is_boolean = pd.api.types.is_bool_dtype(dtype)
+        if pd.api.types.is_integer_dtype(dtype) and not series.isna().any():
+            return Numbers(name, series.to_numpy(dtype=np.int64))
+        return Numbers(name, series.to_numpy(dtype=np.float64, na_value=np.nan), is_boolean)
     if pd.api.types.is_object_dtype(dtype):
         kind = pd.api.types.infer_dtype(series, skipna=True)
         if kind in ("integer", "floating", "mixed-integer-float", "decimal", "boolean"):
             values = pd.to_numeric(series.astype(float) if kind == "boolean" else series)
-            return Numbers(name, values.to_numpy(dtype=np.float64, na_value=np.nan))
+            array = values.to_numpy(dtype=np.float64, na_value=np.nan)
+            return Numbers(name, array, is_boolean=kind == "boolean")
         if kind not in ("string", "empty", "categorical"):
             raise DataError(
                 f"column {name!r} mixes types ({kind}): make it numbers or text, for instance "
@@ -221,27 +251,25 @@ def _from_pandas(name: str, series: pd.Series[Any]) -> Column:
 
 def _from_narwhals(name: str, series: nw.Series[Any]) -> Column:
     dtype = series.dtype
-    if dtype.is_numeric() or dtype == nw.Boolean:
+    is_boolean = dtype == nw.Boolean
+    if dtype in (nw.Int128, nw.UInt128):
+        raise DataError(f"column {name!r} has type {dtype}: convert it to 64 bits first")
+    if dtype.is_numeric() or is_boolean:
         if series.null_count() == 0 and not dtype.is_decimal():
             array = _one_array(series)
-            if array is not None and array.dtype.kind in "biuf":
-                return Numbers(name, array)
-        return SlicedNumbers(name, series)
-    if isinstance(dtype, nw.Enum):
-        levels = pd.Index(list(dtype.categories))
-        codes = levels.get_indexer(pd.Index(series.to_numpy()))
-        return Categories(name, codes, levels, ordered_levels=True)
-    if dtype in (nw.String, nw.Categorical):
+            if array is not None and array.dtype.kind in "biuf" and array.dtype != np.float16:
+                return Numbers(name, array, is_boolean)
+        return SlicedNumbers(name, series, is_boolean)
+    is_enum = isinstance(dtype, nw.Enum) or dtype == nw.Enum
+    if is_enum or dtype in (nw.String, nw.Categorical):
         codes, found = _factorize(series)
-        own = dtype == nw.Categorical
+        # polars orders the levels of an Enum, not those of a Categorical
+        own = is_enum or (dtype == nw.Categorical and not hasattr(series.to_native(), "n_chunks"))
         if own:
-            rank = {level: k for k, level in enumerate(series.cat.get_categories().to_list())}
-            order = sorted(range(len(found)), key=lambda k: rank.get(found[k], k))
-            place = np.empty(len(found) + 1, dtype=np.int64)
-            place[order] = np.arange(len(found))
-            place[-1] = -1
-            codes, found = place[codes], found[np.asarray(order, dtype=np.intp)]
-        return Categories(name, codes, found, ordered_levels=own)
+            levels = pd.Index(series.cat.get_categories().to_list())
+            place = np.append(levels.get_indexer(found), -1)
+            return Categories(name, place[codes], levels, ordered_levels=True)
+        return Categories(name, codes, found, ordered_levels=False)
     raise DataError(
         f"column {name!r} has type {dtype}: only numbers, booleans, text and categories can be "
         "used; convert it first"
@@ -281,13 +309,7 @@ def _factorize(series: nw.Series[Any]) -> tuple[Array, pd.Index[Any]]:
 def require_numbers(column: Column, role: str) -> None:
     """Raise a DataError unless the column holds numbers."""
     if isinstance(column, Categories):
-        seen = ", ".join(repr(level) for level in column.levels[:3])
         raise DataError(
-            f"{role} {column.name!r} is not numeric: it holds {seen}"
-            f"{', …' if len(column.levels) > 3 else ''}. Convert it to numbers first"
+            f"{role} {column.name!r} is not numeric: it holds {labels_phrase(column.levels, 3)}. "
+            "Convert it to numbers first"
         )
-
-
-def describe_rows(name: str, what: str, count: int, first: Sequence[int]) -> str:
-    """Return ``column 'x' has 3 missing values in …`` for an error's text."""
-    return f"column {name!r} has {what} in {rows_phrase(count, first)}"

@@ -13,6 +13,7 @@ from .fit import LinearMixedFit, estimate
 from .formula import parse
 from .frames import Frame
 from .optimize import FitOptions
+from .predict import used_rows
 from .problem import Problem
 
 
@@ -81,7 +82,8 @@ class LinearMixedModel:
         for group in groups:
             for name in group:
                 self._frame.column(name)
-        self._design = build(self.formula, self._frame, weights, offset, contrasts)
+        self._columns = weights, offset, contrasts
+        self._design = build(self.formula, self._frame, *self._columns)
         self._problem: Problem | None = None
 
     def fit(
@@ -116,7 +118,7 @@ class LinearMixedModel:
         ConvergenceWarning
             If the certificate of optimality does not hold.
         """
-        n_threads = options.n_threads if options else 1
+        n_threads = options.n_threads if isinstance(options, FitOptions) else 1
         return estimate(self._prepared(n_threads), reml, start, options)
 
     def objective(self, theta: npt.ArrayLike, reml: bool = True) -> float:
@@ -138,15 +140,19 @@ class LinearMixedModel:
 
     def _prepared(self, n_threads: int) -> Problem:
         if self._problem is None:
-            self._problem = Problem(
-                self.formula,
-                self._design,
-                self._frame,
-                self._missing,
-                self._rank_deficient,
-                n_threads,
-            )
+            problem = self._new_problem(n_threads)
+            if problem.statistics.dropped.n_rows and self._design.has_categories:
+                # As R does, levels that only the dropped rows have are no levels of the model.
+                rows = used_rows(problem, self._frame)
+                if self._design.loses_levels(rows):
+                    self._design = build(self.formula, self._frame, *self._columns, rows=rows)
+                    problem = self._new_problem(n_threads)
+            self._problem = problem
         return self._problem
+
+    def _new_problem(self, n_threads: int) -> Problem:
+        policies = self._missing, self._rank_deficient
+        return Problem(self.formula, self._design, self._frame, *policies, n_threads)
 
 
 def lmer(

@@ -77,12 +77,15 @@ class Optimum:
     certificate : Certificate
     converged : bool
         Whether the certificate holds.
+    unidentified : tuple of int
+        Terms on whose size the criterion does not depend.
     """
 
     factor: FloatArray
     evaluation: Evaluation
     certificate: Certificate
     converged: bool
+    unidentified: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +114,7 @@ class FitOptions:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
                 raise ValueError(f"FitOptions: {name} is a whole number from 1, not {value!r}")
-        if not self.tolerance > 0:
+        if not isinstance(self.tolerance, int | float) or not self.tolerance > 0:
             raise ValueError(f"FitOptions: tolerance is positive, not {self.tolerance!r}")
 
 
@@ -364,4 +367,18 @@ def _optimum(f: Function, factor: FloatArray, here: Evaluation, message: str) ->
             message = "optimal, on the boundary (singular)" if singular else "optimal"
         else:
             message = "no descent is left, but the certificate does not hold"
-    return Optimum(factor, here, Certificate(gradient, lowest, f.n_evaluations, message), converged)
+    certificate = Certificate(gradient, lowest, f.n_evaluations, message)
+    return Optimum(factor, here, certificate, converged, _unidentified(f, factor, here))
+
+
+def _unidentified(f: Function, factor: FloatArray, here: Evaluation) -> tuple[int, ...]:
+    """Terms whose lambda can be multiplied by any number: no slope and no curvature that way."""
+    rows, columns = f.structure.block_entry_arrays
+    found = []
+    for k, s in enumerate(f.structure.slices):
+        inside = np.where((rows >= s.start) & (rows < s.stop), factor[rows, columns], 0.0)
+        if inside.any() and here.hessian.size:
+            curvature = abs(float(inside @ here.hessian @ inside))
+            if curvature <= 1e-9 * f.n and abs(float(inside @ here.gradient)) <= 1e-9 * f.n:
+                found.append(k)
+    return tuple(found)

@@ -35,7 +35,7 @@ class FittedParameters:
             _problem=problem,
             _optimum=optimum,
             reml=reml,
-            objective=optimum.evaluation.value,
+            objective=float(optimum.evaluation.value),
             sigma=units.sigma(inverse_factor, reml),
             converged=optimum.converged,
             certificate=optimum.certificate,
@@ -56,6 +56,16 @@ class FittedParameters:
     def response_name(self) -> str:
         """The response as written in the formula."""
         return self._problem.formula.response
+
+    def is_of_same_response(self, other: FittedParameters) -> bool:
+        """Tell whether another fit is to the same values of the response, offset included."""
+        mine, others = (f._problem.response_fingerprint for f in (self, other))
+        spread = np.sqrt(mine[1] / self.nobs)
+        return (
+            self.nobs == other.nobs
+            and abs(mine[0] - others[0]) <= 1e-9 * (spread + abs(mine[0]))
+            and abs(mine[1] - others[1]) <= 1e-6 * mine[1]
+        )
 
     @property
     def criterion_name(self) -> str:

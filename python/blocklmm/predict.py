@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .errors import DataError, rows_phrase
+from .errors import DataError, labels_phrase, rows_phrase
 from .frames import Frame
 from .problem import Problem
 from .statistics import group_labels
@@ -93,10 +93,24 @@ def require_known(problem: Problem, frame: Frame, groups: IntArray) -> None:
     found = labels.of_slots(np.unique(slots))
     raise DataError(
         f"{problem.statistics.group_name!r} has levels that the model was not fitted with: "
-        f"{', '.join(repr(level) for level in found[:5])}{', …' if len(found) > 5 else ''} in "
+        f"{labels_phrase(found)} in "
         f"{rows_phrase(len(unseen), unseen[:5].tolist())}; new_levels='population' predicts for "
         "them by the fixed effects"
     )
+
+
+def used_rows(problem: Problem, frame: Frame) -> npt.NDArray[np.bool_]:
+    """Return which rows of the training data miss nothing that the model needs."""
+    recipes = [recipe for recipe, _ in problem.design.columns]
+    recipes += [problem.design.weight] if problem.design.weight >= 0 else []
+    out = np.empty(frame.n_rows, dtype=bool)
+    for start in range(0, frame.n_rows, _CHUNK):
+        stop = min(start + _CHUNK, frame.n_rows)
+        values = problem.design.matrix(frame, recipes, start, stop)
+        out[start:stop] = np.isfinite(values).all(axis=1)
+    if problem.group is not None:
+        out &= row_groups(problem, frame) >= 0
+    return out
 
 
 def predict_rows(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from . import _core
 from .columns import Design
-from .errors import ConvergenceError, DataError, RankDeficientError
+from .errors import ConvergenceError, DataError, RankDeficientError, labels_phrase
 from .formula import Formula
 from .frames import Frame
 from .objective import Objective, Structure, Units
@@ -74,6 +74,7 @@ class Problem:
         if self.group is not None:
             _check_groups(statistics, formula, design)
         cross = np.asarray(statistics.core.cross_products())
+        _check_sizes(design, formula, cross)
         columns, y = np.array(design.x_columns, dtype=np.intp), design.n_columns - 1
         self.kept = list(_core.independent_columns(cross[np.ix_(columns, columns)], _DEPENDENT))
         self.dropped = sorted(set(range(len(columns))) - set(self.kept))
@@ -90,14 +91,19 @@ class Problem:
         self._columns = [int(k) for k in columns]
         total = float(cross[y, y])
         _check_response(formula, statistics, total)
+        self.response_fingerprint = (
+            float(statistics.core.shift[y] + statistics.core.sums[y] / n),
+            float(statistics.core.plain_cross_products()[y, y]),
+        )
 
         # Cross products of y lose the digits of a residual where the fixed effects, or they and
         # the groups, leave almost nothing of it. A second pass takes these from y row by row.
         self._connect(statistics, np.zeros(y))
         coefficients, left = _least_squares(cross, columns)
-        within = self._within()
+        within, df_within = self._within()
         between = max(left - within, 0.0)
-        if min(left, within) <= _NEARLY_EXACT * total:
+        saturated = df_within <= 0  # Z could fit any response: nothing is left by design
+        if left <= _NEARLY_EXACT * total or (within <= _NEARLY_EXACT * total and not saturated):
             response_fit = np.zeros(y)
             response_fit[columns] = coefficients
             group_fits = None
@@ -106,10 +112,10 @@ class Problem:
                 group_fits = np.asarray(self.core.own_fits(statistics.core))
             statistics = statistics.refined(response_fit, group_fits, n_threads)
             self._connect(statistics, response_fit)
-            within = self._within()
-        n_groups = statistics.core.n_groups
-        self._spread = float(np.sqrt(between / max(within, 1e-300) * (1 - n_groups / n)))
-        if within <= _NO_RESIDUAL * total:
+            within, _ = self._within()
+        spread = between / max(within, 1e-300) * max(df_within, 0) / n
+        self._spread = float(np.sqrt(spread))
+        if (left if saturated else within) <= _NO_RESIDUAL * total:
             by = f" and the groups of {statistics.group_name!r}" if self.group else ""
             raise ConvergenceError(
                 f"the fixed effects{by} explain the response {formula.response!r} exactly: no "
@@ -178,17 +184,43 @@ class Problem:
         )
         self.units = Units(self.design, statistics, self.core, self.kept, response_fit)
 
-    def _within(self) -> float:
-        """Return what fixed effects and groups leave of the response's sum of squares."""
+    def _within(self) -> tuple[float, int]:
+        """Return what X and Z leave of the response's sum of squares, and how many dimensions."""
         within = np.asarray(self.core.within)
         varying = np.flatnonzero(np.diag(within)[:-1] > 1e-10 * self.units.n)
         found = _core.independent_columns(within[np.ix_(varying, varying)], _DEPENDENT)
-        return _least_squares(within, varying[found])[1] * self.units.y_scale**2
+        left = _least_squares(within, varying[found])[1] * self.units.y_scale**2
+        return left, self.units.n - self.core.rank_of_z - len(found)
+
+
+def _check_sizes(design: Design, formula: Formula, cross: FloatArray) -> None:
+    """Refuse columns whose squares overflow, and random effects of columns of zeros."""
+    sizes = np.diag(cross)
+    names = [*design.z_names, *[""] * (design.n_columns - design.n_random)]
+    for k, column in enumerate(design.x_columns):
+        names[column] = design.x_names[k]
+    names[-1] = formula.response
+    for name, size in zip(names, sizes, strict=True):
+        if not np.isfinite(size):
+            raise DataError(f"{name!r} is too large to be squared: divide it by its scale")
+        if 0 < size < 1e-280:
+            raise DataError(f"{name!r} is too small to be squared: multiply it by a constant")
+    at = 0
+    for term, width in zip(formula.random, design.blocks, strict=True):
+        for k in range(at, at + width):
+            if sizes[k] == 0:
+                raise DataError(
+                    f"the random effect of {design.z_names[k]!r} in {term.text} can't be "
+                    "estimated: its column is zero in all rows"
+                )
+        at += width
 
 
 def _check_response(formula: Formula, statistics: RowStatistics, total: float) -> None:
     core = statistics.core
     shift = float(core.shift[-1])
+    if total < 1e-280 and 0 < abs(shift) < 1e-130:
+        raise DataError(f"{formula.response!r} is too small to be squared: multiply it")
     if total <= core.n_rows_used * (4 * _EPS * shift) ** 2:
         value = f"{shift:.10g}" if shift else "zero"
         raise DataError(f"the response {formula.response!r} is constant ({value}): nothing varies")
@@ -208,8 +240,8 @@ def _check_groups(statistics: RowStatistics, formula: Formula, design: Design) -
     n, n_groups = core.n_rows_used, core.n_groups
     if n_groups < 2:
         raise DataError(
-            f"the grouping factor {name!r} has one level only, {statistics.levels[0]!r}: its "
-            "variance can't be estimated"
+            f"the grouping factor {name!r} has one level only, "
+            f"{labels_phrase(statistics.levels)}: its variance can't be estimated"
         )
     if n_groups >= n:
         raise DataError(

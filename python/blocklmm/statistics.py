@@ -76,7 +76,7 @@ def group_labels(frame: Frame, names: tuple[str, ...]) -> GroupLabels:
 
 
 def _labels_of_column(frame: Frame, name: str) -> GroupLabels:
-    column = frame.column(name)
+    column = frame.grouping_column(name)
     if isinstance(column, Categories):
         return GroupLabels(
             name, column.codes, 0, len(column.levels), column.levels, column.ordered_levels

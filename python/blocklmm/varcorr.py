@@ -29,6 +29,9 @@ class TermCovariance:
     names: tuple[str, ...]
     cov: FloatArray
 
+    def __post_init__(self) -> None:
+        self.cov.setflags(write=False)
+
     @property
     def sd(self) -> FloatArray:
         """Standard deviations, shape (q,)."""
@@ -44,6 +47,7 @@ class TermCovariance:
         return out
 
 
+@dataclass(frozen=True, slots=True, repr=False)
 class VarCorr:
     """Variance components of a fit, in the order of the formula's terms; iterates over the terms.
 
@@ -54,11 +58,8 @@ class VarCorr:
         Residual standard deviation.
     """
 
-    __slots__ = ("sigma", "terms")
-
-    def __init__(self, terms: tuple[TermCovariance, ...], sigma: float) -> None:
-        self.terms = terms
-        self.sigma = sigma
+    terms: tuple[TermCovariance, ...]
+    sigma: float
 
     def __iter__(self) -> Iterator[TermCovariance]:
         return iter(self.terms)

@@ -112,7 +112,8 @@ def _notes(fit: LinearMixedFit) -> list[str]:
         )
     if fit.dropped.n_rows:
         columns = ", ".join(f"{name}: {count}" for name, count in fit.dropped.by_column.items())
-        notes.append(f"{fit.dropped.n_rows} rows dropped for missing values ({columns})")
+        rows = "row" if fit.dropped.n_rows == 1 else "rows"
+        notes.append(f"{fit.dropped.n_rows} {rows} dropped for missing values ({columns})")
     if fit.dropped_columns:
         names = ", ".join(fit.dropped_columns)
         notes.append(f"Fixed-effects columns dropped for linear dependence: {names}")
