@@ -113,6 +113,15 @@ struct Statistics::Unit {
   RowIssues bad_weights;
 };
 
+// The groups of one thread: stripes of consecutive slots, so that where rows come in the order of
+// their groups most blocks are one thread's alone.
+struct Statistics::Owner {
+  Index worker, n_workers;
+  bool owns(std::int64_t slot) const {
+    return n_workers == 1 || (slot >= 0 && (slot >> 10) % n_workers == worker);
+  }
+};
+
 struct Statistics::Scratch {
   Scratch(Index n_recipes, Index n_columns) : work(n_recipes), block(padded(n_columns, kTile)) {}
   Block work, block;
@@ -187,22 +196,25 @@ void Statistics::choose_shift(const std::vector<Source>& sources, Index n_rows) 
 }
 
 void Statistics::run_block(const std::vector<Source>& sources, const Source& labels,
-                           std::int64_t base, Index first, Index n, Index own_begin, Index own_end,
-                           Unit* unit, Scratch& scratch) {
+                           std::int64_t base, Index first, Index n, const Owner& owner, Unit* unit,
+                           Scratch& scratch) {
   Block &work = scratch.work, &block = scratch.block;
   const Index q = plan_.n_random, u = n_columns();
   bool complete = true;
+  if (q) {
+    read_labels(labels, base, first, n, scratch.slots);
+    bool any_own = unit != nullptr;
+    for (Index r = 0; r < n; ++r) {
+      complete &= scratch.slots[r] >= 0;
+      any_own |= owner.owns(scratch.slots[r]);
+      if (scratch.slots[r] >= n_slots_) throw InvalidArgument("a group label is out of range");
+    }
+    if (!any_own) return;
+  }
   for (std::size_t k = 0; k < plan_.recipes.size(); ++k) {
     const auto j = static_cast<Index>(k);
     fill_column(plan_.recipes[k], sources, first, n, j, work);
     complete &= all_finite(work.column(j), n);
-  }
-  if (q) {
-    read_labels(labels, base, first, n, scratch.slots);
-    for (Index r = 0; r < n; ++r) {
-      complete &= scratch.slots[r] >= 0;
-      if (scratch.slots[r] >= n_slots_) throw InvalidArgument("a group label is out of range");
-    }
   }
   if (plan_.weight >= 0) {
     const double* w = work.column(plan_.weight);
@@ -301,7 +313,7 @@ void Statistics::run_block(const std::vector<Source>& sources, const Source& lab
     const std::int64_t slot = scratch.slots[r];
     scratch.own_rows[n_own] = static_cast<std::int32_t>(r);
     scratch.own_slots[n_own] = slot;
-    n_own += slot >= own_begin && slot < own_end;
+    n_own += owner.owns(slot);
   }
   const OwnRows own{n_own, scratch.own_rows, scratch.own_slots};
   pick_kernel(q, u)(block, own, q, u, record_size_, records_.data());
@@ -319,13 +331,12 @@ void Statistics::update(const std::vector<Source>& sources, const Source& labels
 
   for_each_task(n_workers, static_cast<int>(n_workers), [&](Index worker) {
     Scratch scratch(static_cast<Index>(plan_.recipes.size()), u);
-    const Index own_begin = n_slots_ * worker / n_workers;
-    const Index own_end = n_slots_ * (worker + 1) / n_workers;
+    const Owner owner{worker, n_workers};
     for (Index b = 0; b < n_blocks; ++b) {
       const Index i = b / kUnitBlocks, first = b * kBlockRows;
       Unit* unit = i % n_workers == worker ? &units[static_cast<std::size_t>(i)] : nullptr;
-      run_block(sources, labels, base, first, std::min(kBlockRows, n_rows - first), own_begin,
-                own_end, unit, scratch);
+      run_block(sources, labels, base, first, std::min(kBlockRows, n_rows - first), owner, unit,
+                scratch);
     }
   });
 

@@ -19,7 +19,7 @@
 // With weights w every row of U is multiplied by sqrt(w).
 // A record's sums run in the order of the rows; C is summed over blocks of
 // kBlockRows, units of kUnitBlocks blocks, and pairwise over units. None of it depends on the
-// number of threads: each thread owns a range of groups, and every n-th unit of C.
+// number of threads: each thread owns stripes of groups, and every n-th unit of C.
 
 namespace blocklmm {
 
@@ -103,13 +103,13 @@ class Statistics {
 
  private:
   struct Unit;
+  struct Owner;
   struct Scratch;
   Index packed_size() const;
   Matrix unpacked(const PairwiseSum<Vector>& sum) const;
   void choose_shift(const std::vector<Source>& sources, Index n_rows);
   void run_block(const std::vector<Source>& sources, const Source& labels, std::int64_t base,
-                 Index first, Index n, Index own_begin, Index own_end, Unit* unit,
-                 Scratch& scratch);
+                 Index first, Index n, const Owner& owner, Unit* unit, Scratch& scratch);
 
   StatisticsPlan plan_;
   Index n_slots_, record_size_ = 0, n_rows_used_ = 0, n_rows_seen_ = 0;

@@ -319,7 +319,7 @@ class LinearMixedFit(FittedEffects):
         """Fit the same model to the same data by maximum likelihood, as lme4's ``refitML``."""
         return estimate(self._problem, reml=False)
 
-    def summary(self) -> str:
+    def summary(self) -> _summary.SummaryText:
         """Return a text in the layout of lme4's summary, with a line for the certificate."""
         return _summary.text(self)
 
@@ -350,10 +350,10 @@ class LinearMixedFit(FittedEffects):
         return _tidy.augment(self._response(), fitted.mean, fitted.fixed, self._used)
 
     def __repr__(self) -> str:
-        return self.summary()
+        return str(self.summary())
 
     def _repr_html_(self) -> str:
-        return _summary.html(self)
+        return self.summary()._repr_html_()
 
 
 def estimate(

@@ -15,19 +15,26 @@ _MOST_ROWS_FOR_RESIDUALS = 1_000_000
 _MOST_CORRELATED_EFFECTS = 12
 
 
-def text(fit: LinearMixedFit) -> str:
+class SummaryText(str):
+    """A text that an interpreter or a notebook shows as it is, without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{_html.escape(self)}</pre>"
+
+
+def text(fit: LinearMixedFit) -> SummaryText:
     """Return the summary of a fit."""
     kind = "Linear mixed model" if fit.ngroups else "Linear model"
     how = "REML" if fit.reml else "maximum likelihood"
     parts = [[f"{kind} fit by {how}", f"Formula: {fit.formula}"], _criterion(fit)]
     parts += [_residuals(fit), _random_effects(fit), _fixed_effects(fit), _correlations(fit)]
     parts.append(_notes(fit))
-    return "\n\n".join("\n".join(part) for part in parts if part)
-
-
-def html(fit: LinearMixedFit) -> str:
-    """Return the summary for a notebook."""
-    return f"<pre>{_html.escape(text(fit))}</pre>"
+    return SummaryText("\n\n".join("\n".join(part) for part in parts if part))
 
 
 def _criterion(fit: LinearMixedFit) -> list[str]:
