@@ -8,13 +8,12 @@ exactly from the eigenvalues of the Hessian (Moré & Sorensen 1983).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import block_diag
 
+from .chart import Chart
 from .objective import Evaluation, Structure
 
 FloatArray = npt.NDArray[np.float64]
@@ -149,7 +148,7 @@ def minimize(f: Function, starts: Starts, options: FitOptions) -> Optimum:
     -------
     Optimum
     """
-    first, *others = (_Chart(f.structure, start) for start in starts.always)
+    first, *others = (Chart(f.structure, start) for start in starts.always)
     best = _descend(f, first, options)
     nearby = _nearest_boundary(f.structure, best.chart)
     if nearby is not None and not best.message:
@@ -157,7 +156,7 @@ def minimize(f: Function, starts: Starts, options: FitOptions) -> Optimum:
         if probe.value < best.here.value + _WORTH_A_DESCENT:
             best = min(best, _descend(f, nearby, options, probe), key=_value)
     if best.flattest < _FLAT_MINIMUM and not best.message:
-        others += [_Chart(f.structure, start) for start in starts.if_flat]
+        others += [Chart(f.structure, start) for start in starts.if_flat]
     for chart in others:
         best = min(best, _descend(f, chart, options), key=_value)
     factor, here = _zeros(f, best.chart, best.here)
@@ -166,7 +165,7 @@ def minimize(f: Function, starts: Starts, options: FitOptions) -> Optimum:
 
 @dataclass(frozen=True, slots=True)
 class _Descent:
-    chart: _Chart
+    chart: Chart
     here: Evaluation
     message: str
     flattest: float  # the smallest curvature that is not zero
@@ -176,74 +175,19 @@ def _value(descent: _Descent) -> float:
     return descent.here.value
 
 
-def _nearest_boundary(structure: Structure, chart: _Chart) -> _Chart | None:
+def _nearest_boundary(structure: Structure, chart: Chart) -> Chart | None:
     """Return T with its smallest relevant singular value set to zero; None on the boundary."""
     block, size = min(enumerate(chart.sizes), key=lambda k: k[1][-1], default=(0, np.zeros(1)))
     if size[-1] <= 1e-3:
         return None
     factor = chart.factor.copy()
     factor[:, structure.slices[block].stop - 1] = 0.0
-    return _Chart(structure, factor)
-
-
-class _Chart:
-    """Coordinates of T = F F' near a point, in which nothing is redundant.
-
-    With F = U diag(s) from the singular values of a term's block, T = (F + U E)(F + U E)'. Of the
-    q^2 entries of E, those that only rotate F are left out: for each pair (i, j), E moves along
-    s_j e_i e_j' + s_i e_j e_i', which is orthogonal to the rotation (the horizontal space of the
-    quotient by rotations; Journee, Bach, Absil & Sepulchre 2010, sec. 3). Where s_j is zero this
-    turns the range of T without leaving the boundary, and e_j e_j' leaves it: its curvature is
-    that of Gamma, so a saddle on the boundary shows as a negative eigenvalue of the Hessian.
-    """
-
-    def __init__(self, structure: Structure, factor: FloatArray) -> None:
-        self.factor = np.zeros_like(factor)
-        self.sizes: list[FloatArray] = []
-        blocks = []
-        for s in structure.slices:
-            left, size, _ = np.linalg.svd(factor[s, s])
-            self.factor[s, s] = left * size
-            self.sizes.append(size)
-            blocks.append(_horizontal_basis(left, size))
-        self._entries = structure.block_entry_arrays
-        self._basis = blocks[0] if len(blocks) == 1 else block_diag(*blocks)
-
-    def derivatives(self, here: Evaluation) -> tuple[FloatArray, FloatArray]:
-        """Gradient and Hessian in these coordinates."""
-        return self._basis.T @ here.gradient, self._basis.T @ here.hessian @ self._basis
-
-    def moved(self, structure: Structure, step: FloatArray) -> _Chart:
-        """Return the chart at another point, given in these coordinates."""
-        factor = self.factor.copy()
-        factor[self._entries] += self._basis @ step
-        return _Chart(structure, factor)
-
-
-@lru_cache(maxsize=64)
-def _pairs(b: int) -> tuple[npt.NDArray[np.intp], ...]:
-    """Return i <= j of all pairs below b, their numbers, and where they differ."""
-    j, i = np.tril_indices(b)
-    return i, j, np.arange(len(i)), i != j
-
-
-def _horizontal_basis(left: FloatArray, size: FloatArray) -> FloatArray:
-    """Return U E for each pair i <= j as columns, each as long as max(1, s_i)."""
-    b = len(size)
-    i, j, k, off = _pairs(b)
-    vanishing = size[i] <= 1e-100
-    along_i = np.where(vanishing, 1.0, size[j])  # what e_i e_j' is multiplied by
-    along_j = np.where(vanishing, 1.0, size[i])
-    unit = np.maximum(1.0, size[i]) / np.where(off, np.hypot(along_i, along_j), along_i)
-    basis = np.zeros((b, b, len(k)))  # column of U E, row, pair
-    basis[j, :, k] = (left[:, i] * (unit * along_i)).T
-    basis[i[off], :, k[off]] = (left[:, j] * (unit * along_j)).T[off]
-    return basis.reshape(b * b, len(k))
+    return Chart(structure, factor)
 
 
 def _descend(
     f: Function,
-    chart: _Chart,
+    chart: Chart,
     options: FitOptions,
     here: Evaluation | None = None,
 ) -> _Descent:
@@ -252,7 +196,7 @@ def _descend(
     rounding = 1e-12 * (abs(here.value) + f.n)
     before = flattest = np.inf
     while chart.sizes:
-        gradient, hessian = chart.derivatives(here)
+        gradient, hessian = chart.derivatives(here.gradient, here.hessian)
         values, vectors = np.linalg.eigh(hessian)
         slopes = vectors.T @ gradient
         flattest = float(values[values > 1e-8 * f.n].min(initial=np.inf))
@@ -338,7 +282,7 @@ def _min_eigenvalue(f: Function, here: Evaluation) -> float:
     )
 
 
-def _zeros(f: Function, chart: _Chart, here: Evaluation) -> tuple[FloatArray, Evaluation]:
+def _zeros(f: Function, chart: Chart, here: Evaluation) -> tuple[FloatArray, Evaluation]:
     """Set tiny singular values of lambda to zero where that costs no more than rounding.
 
     Returns the canonical lambda and the evaluation there.
