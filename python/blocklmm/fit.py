@@ -26,6 +26,8 @@ from .problem import Problem
 from .reports import summary as _summary
 from .reports import tidy as _tidy
 
+_MOST_ROWS_SUMMARISED = 1_000_000  # residuals in a summary: a pass over the rows
+
 
 class LinearMixedFit(FittedEffects):
     """A fit; immutable. Made by :func:`blocklmm.lmer` or :meth:`LinearMixedModel.fit`.
@@ -321,7 +323,11 @@ class LinearMixedFit(FittedEffects):
 
     def summary(self) -> _summary.SummaryText:
         """Return a text in the layout of lme4's summary, with a line for the certificate."""
-        return _summary.text(self)
+        if not self.has_data:
+            return _summary.text(self, "not computed, the fit was restored without its data")
+        if self.nobs > _MOST_ROWS_SUMMARISED:
+            return _summary.text(self, f"not computed above {_MOST_ROWS_SUMMARISED:,} rows")
+        return _summary.text(self, self.pearson_resid / self.sigma)
 
     def tidy(self, effects: str = "fixed", level: float = 0.95) -> pd.DataFrame:
         """Return the estimates as a table, named as broom.mixed names them.

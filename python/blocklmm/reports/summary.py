@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from blocklmm.fit import LinearMixedFit
+    from blocklmm.parameters import FittedParameters, FloatArray
 
-_MOST_ROWS_FOR_RESIDUALS = 1_000_000
 _MOST_CORRELATED_EFFECTS = 12
 
 
@@ -27,17 +26,29 @@ class SummaryText(str):
         return f"<pre>{_html.escape(self)}</pre>"
 
 
-def text(fit: LinearMixedFit) -> SummaryText:
-    """Return the summary of a fit."""
+def text(fit: FittedParameters, scaled_residuals: FloatArray | str) -> SummaryText:
+    """Return the summary of a fit.
+
+    Parameters
+    ----------
+    fit : FittedParameters
+    scaled_residuals : array of shape (nobs,), or str
+        Residuals in units of their standard deviation, or why there are none.
+    """
     kind = "Linear mixed model" if fit.ngroups else "Linear model"
     how = "REML" if fit.reml else "maximum likelihood"
     parts = [[f"{kind} fit by {how}", f"Formula: {fit.formula}"], _criterion(fit)]
-    parts += [_residuals(fit), _random_effects(fit), _fixed_effects(fit), _correlations(fit)]
+    parts += [
+        _residuals(scaled_residuals),
+        _random_effects(fit),
+        _fixed_effects(fit),
+        _correlations(fit),
+    ]
     parts.append(_notes(fit))
     return SummaryText("\n\n".join("\n".join(part) for part in parts if part))
 
 
-def _criterion(fit: LinearMixedFit) -> list[str]:
+def _criterion(fit: FittedParameters) -> list[str]:
     if fit.reml:
         return [f"REML criterion at convergence: {fit.objective:.4f}"]
     names = ["AIC", "BIC", "logLik", "-2*log(L)", "df.resid"]
@@ -46,16 +57,15 @@ def _criterion(fit: LinearMixedFit) -> list[str]:
     return _table([names, cells], left=0)
 
 
-def _residuals(fit: LinearMixedFit) -> list[str]:
-    if fit.nobs > _MOST_ROWS_FOR_RESIDUALS or not fit.has_data:
-        return []
-    scaled = fit.pearson_resid / fit.sigma
+def _residuals(scaled: FloatArray | str) -> list[str]:
+    if isinstance(scaled, str):
+        return [f"Scaled residuals: {scaled}"]
     quantiles = np.quantile(scaled, [0, 0.25, 0.5, 0.75, 1])
     cells = [f"{q:.4f}" for q in quantiles]
     return ["Scaled residuals:", *_table([["Min", "1Q", "Median", "3Q", "Max"], cells], left=0)]
 
 
-def _random_effects(fit: LinearMixedFit) -> list[str]:
+def _random_effects(fit: FittedParameters) -> list[str]:
     if not fit.ngroups:
         return [f"Residual standard deviation: {fit.sigma:.5g}", f"Number of obs: {fit.nobs}"]
     rows = [["Groups", "Name", "Variance", "Std.Dev.", "Corr"]]
@@ -82,7 +92,7 @@ def _random_effects(fit: LinearMixedFit) -> list[str]:
     ]
 
 
-def _fixed_effects(fit: LinearMixedFit) -> list[str]:
+def _fixed_effects(fit: FittedParameters) -> list[str]:
     if not len(fit.params):
         return ["No fixed effects"]
     rows = [["", "Estimate", "Std. Error", "z value", "Pr(>|z|)"]]
@@ -94,7 +104,7 @@ def _fixed_effects(fit: LinearMixedFit) -> list[str]:
     return ["Fixed effects:", *_table(rows, left=1)]
 
 
-def _correlations(fit: LinearMixedFit) -> list[str]:
+def _correlations(fit: FittedParameters) -> list[str]:
     p = len(fit.params)
     if p < 2 or p > _MOST_CORRELATED_EFFECTS:
         return []
@@ -109,7 +119,7 @@ def _correlations(fit: LinearMixedFit) -> list[str]:
     return ["Correlation of fixed effects:", *_table(rows, left=1)]
 
 
-def _notes(fit: LinearMixedFit) -> list[str]:
+def _notes(fit: FittedParameters) -> list[str]:
     c = fit.certificate
     notes = []
     if fit.ngroups:

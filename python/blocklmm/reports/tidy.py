@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 
 if TYPE_CHECKING:
-    from blocklmm.fit import LinearMixedFit
+    from blocklmm.parameters import FittedParameters
 
 
-def tidy(fit: LinearMixedFit, effects: str, level: float) -> pd.DataFrame:
+def tidy(fit: FittedParameters, effects: str, level: float) -> pd.DataFrame:
     """Return one row an estimate."""
     if effects == "random":
         frame = fit.varcorr.to_frame()
@@ -40,7 +40,7 @@ def tidy(fit: LinearMixedFit, effects: str, level: float) -> pd.DataFrame:
     )
 
 
-def glance(fit: LinearMixedFit) -> pd.DataFrame:
+def glance(fit: FittedParameters) -> pd.DataFrame:
     """Return one row about the fit."""
     row: dict[str, object] = {
         "nobs": fit.nobs,
