@@ -51,16 +51,16 @@ void bind_objective(py::module_& module) {
       .def_property_readonly("within", [](const BlockObjective& self) { return self.within(); })
       .def_property_readonly("rank_of_z", &BlockObjective::rank_of_z)
       .def_property_readonly("n_patterns", &BlockObjective::n_patterns)
-      .def_property_readonly("cross_products",
-                             [](const BlockObjective& self) { return self.units().C; })
       .def_property_readonly("z_scale",
                              [](const BlockObjective& self) { return self.units().z_scale; })
       .def_property_readonly("m_scale",
                              [](const BlockObjective& self) { return self.units().m_scale; })
-      .def("own_fits",
-           [](const BlockObjective& self, const Statistics& statistics) {
-             return own_fits(statistics, self.units());
-           })
+      .def(
+          "own_fits",
+          [](const BlockObjective& self, const Statistics& statistics) {
+            return own_fits(statistics, self.units());
+          },
+          py::call_guard<py::gil_scoped_release>())
       .def(
           "modes",
           [](const BlockObjective& self, const Statistics& statistics, const Matrix& lambda,

@@ -46,6 +46,10 @@ Recipe recipe_of(const py::tuple& spec) {
   } else if (kind == "product" || kind == "difference") {
     recipe.kind = kind == "product" ? Recipe::Kind::product : Recipe::Kind::difference;
     recipe.operands = spec[1].cast<std::vector<Index>>();
+  } else if (kind == "centred") {
+    recipe.kind = Recipe::Kind::centred;
+    recipe.operands = {spec[1].cast<Index>()};
+    recipe.table = {spec[2].cast<double>()};
   } else {
     throw InvalidArgument("unknown kind of column: " + kind);
   }

@@ -174,7 +174,7 @@ Kernels pick_kernels(Index q) {
   }
 }
 
-// S = R'R by columns; a pivot that is rounding of what it was taken from ends it.
+// S = R'R by columns; a pivot that is not positive ends it.
 Matrix upper_factor(const Matrix& S) {
   const Index m = S.rows();
   Matrix R = Matrix::Zero(m, m);

@@ -93,6 +93,11 @@ void fill_column(const Recipe& recipe, const std::vector<Source>& sources, Index
       for (Index r = 0; r < n; ++r) out[r] = a[r] - b[r];
       return;
     }
+    case Recipe::Kind::centred: {
+      const double* a = block.column(recipe.operands[0]);
+      for (Index r = 0; r < n; ++r) out[r] = a[r] - recipe.table[0];
+      return;
+    }
   }
 }
 
@@ -126,9 +131,11 @@ void check_recipes(const std::vector<Recipe>& recipes, Index n_sources) {
     const bool reads = recipe.kind == Recipe::Kind::numeric || recipe.kind == Recipe::Kind::lookup;
     require(!reads || (recipe.source >= 0 && recipe.source < n_sources), "a recipe's source");
     const bool is_difference = recipe.kind == Recipe::Kind::difference;
-    const bool combines = recipe.kind == Recipe::Kind::product || is_difference;
+    const bool is_centred = recipe.kind == Recipe::Kind::centred;
+    const bool combines = recipe.kind == Recipe::Kind::product || is_difference || is_centred;
     require(!combines || recipe.operands.size() >= (is_difference ? 2u : 1u),
             "a recipe's operands");
+    require(!is_centred || recipe.table.size() == 1, "what a recipe subtracts");
     for (const Index k : recipe.operands)
       require(k >= 0 && k < static_cast<Index>(j), "a recipe's operands");
   }

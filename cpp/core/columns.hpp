@@ -22,11 +22,12 @@ struct Source {
 };
 
 struct Recipe {
-  enum class Kind { constant, numeric, lookup, product, difference };
+  enum class Kind { constant, numeric, lookup, product, difference, centred };
   Kind kind = Kind::constant;
-  Index source = -1;            // numeric and lookup
-  std::vector<double> table;    // lookup: the value for each code; a code < 0 is missing
-  std::vector<Index> operands;  // product and difference: earlier recipes
+  Index source = -1;  // numeric and lookup
+  std::vector<double>
+      table;  // lookup: the value for each code, < 0 is missing; centred: what is subtracted
+  std::vector<Index> operands;  // product, difference and centred: earlier recipes
 };
 
 inline constexpr Index kBlockRows = 512;

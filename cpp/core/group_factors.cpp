@@ -48,7 +48,8 @@ GroupFactors::GroupFactors(const Statistics& statistics, const Standardization& 
 void GroupFactors::compute(Index group) {
   const double* record = statistics_.record(group);
   const Index q = units_.q, m = units_.p + 1;
-  const double rounding = 8 * std::numeric_limits<double>::epsilon();
+  // each sum of n_i products may be off by n_i roundings
+  const double rounding = (8 + record[0]) * std::numeric_limits<double>::epsilon();
   for (Index j = 0; j < q; ++j) {
     for (Index i = 0; i <= j; ++i) {
       double sum =

@@ -15,7 +15,7 @@
 // calls must be inlined into it (BLOCKLMM_INLINE), or it would run code for the oldest machine.
 
 #define BLOCKLMM_INLINE inline __attribute__((always_inline))
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
 #define BLOCKLMM_CLONES \
   __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else

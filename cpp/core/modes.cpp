@@ -5,11 +5,22 @@
 #include "errors.hpp"
 
 namespace blocklmm {
+namespace {
+
+void require_matching(const Statistics& statistics, const Standardization& units) {
+  require(statistics.n_random() == units.q &&
+              statistics.n_columns() == units.m_columns.back() + 1 &&
+              statistics.n_rows_used() == units.n,
+          "the statistics are not those of the objective");
+}
+
+}  // namespace
 
 void conditional_modes(const Statistics& statistics, const Standardization& units,
                        const ModesRequest& request, const Index* groups, Index n_groups,
                        const ModesResult& to) {
   const Index q = units.q, p = units.p;
+  require_matching(statistics, units);
   const Matrix& lambda = request.lambda;
   require(lambda.rows() == q && lambda.cols() == q && request.basis.rows() == q &&
               request.basis.cols() == q && request.inverse_factor.rows() == p + 1,
@@ -18,6 +29,7 @@ void conditional_modes(const Statistics& statistics, const Standardization& unit
   const Vector e = request.inverse_factor.col(p) / request.inverse_factor(p, p);
   const Matrix N_X = request.inverse_factor.topLeftCorner(p, p);
   const Matrix identity = Matrix::Identity(q, q), basis_lambda = request.basis * lambda;
+  const Matrix from_user = request.basis.inverse();
   GroupFactors group(statistics, units);
   Matrix U(q, q), RL(q, q), half(q, q), data(q, p + 1), spread(q, p);
   for (Index k = 0; k < n_groups; ++k) {
@@ -42,7 +54,7 @@ void conditional_modes(const Statistics& statistics, const Standardization& unit
     }
     if (to.weight) {
       const Matrix share = half.transpose() * factor.matrixL().solve(RL.transpose() * group.R);
-      Eigen::Map<Vector>(to.weight + k * q, q) = (share * request.basis.inverse()).diagonal();
+      Eigen::Map<Vector>(to.weight + k * q, q) = (share * from_user).diagonal();
     }
     if (!to.conditional && !to.prediction && !to.cross) continue;
     Matrix variance = half.transpose() * half;
@@ -58,6 +70,7 @@ void conditional_modes(const Statistics& statistics, const Standardization& unit
 }
 
 Matrix own_fits(const Statistics& statistics, const Standardization& units) {
+  require_matching(statistics, units);
   Matrix fits(units.q, statistics.n_groups());
   GroupFactors group(statistics, units);
   for (Index i = 0; i < statistics.n_groups(); ++i) {

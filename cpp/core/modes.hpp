@@ -5,9 +5,10 @@
 // Conditional modes (BLUPs) of the random effects and what is known of their error, group by group
 // (Robinson 1991; Bates et al. 2015, sec. 2), for given lambda and R_S^-1 of the objective:
 //
-//     b_i = T D~_i e                      Var(b_i | y) = sigma^2 lambda (I + lambda'A_i lambda)^-1
-//     lambda' Var(b^_i - b_i) = that + sigma^2 (T D~_Xi) S_XX^-1 (T D~_Xi)' Cov(beta^, b^_i - b_i)
-//     = -sigma^2 S_XX^-1 (T D~_Xi)'
+//     b_i = T D~_i e
+//     Var(b_i | y) = sigma^2 lambda (I + lambda'A_i lambda)^-1 lambda'
+//     Var(b^_i - b_i) = that + sigma^2 (T D~_Xi) S_XX^-1 (T D~_Xi)'
+//     Cov(beta^, b^_i - b_i) = -sigma^2 S_XX^-1 (T D~_Xi)'
 //
 //     own estimate  A_i^-1 D_i e  (least squares from the group alone),  b_i = (T A~_i) own
 //

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -28,8 +29,14 @@ void for_each_task(Index n_tasks, int n_threads, const Work& work) {
     }
   };
   std::vector<std::thread> threads;
-  for (Index worker = 1; worker < n_workers; ++worker) threads.emplace_back(run, worker);
+  Index n_started = 1;
+  try {
+    for (; n_started < n_workers; ++n_started) threads.emplace_back(run, n_started);
+  } catch (const std::system_error&) {
+    // no more threads are to be had: the caller does their share
+  }
   run(0);
+  for (Index worker = n_started; worker < n_workers; ++worker) run(worker);
   for (auto& thread : threads) thread.join();
   for (const auto& failure : failures)
     if (failure) std::rethrow_exception(failure);

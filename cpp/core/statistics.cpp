@@ -88,7 +88,8 @@ Index Statistics::position(Index a, Index b) const {
 
 void Statistics::choose_shift(const std::vector<Source>& sources, Index n_rows) {
   shift_known_ = true;
-  const Index n = std::min(n_rows, kShiftRows), u = n_columns();
+  const Index u = n_columns();
+  Index n = std::min(n_rows, kShiftRows);
   Vector count = Vector::Zero(u), sum = count, mean = count, square = count;
   Block work(static_cast<Index>(plan_.recipes.size()));
   const auto over_rows = [&](const auto& visit) {
@@ -103,10 +104,20 @@ void Statistics::choose_shift(const std::vector<Source>& sources, Index n_rows) 
       }
     }
   };
-  over_rows([&](Index j, double v) {
-    count[j] += 1;
-    sum[j] += v;
-  });
+  const auto lacks_values = [&] {
+    for (Index j = 0; j < u; ++j)
+      if (plan_.shifted[static_cast<std::size_t>(j)] && count[j] == 0) return true;
+    return false;
+  };
+  for (;; n = std::min(n_rows, 8 * n)) {  // a column may begin with missing values
+    count.setZero();
+    sum.setZero();
+    over_rows([&](Index j, double v) {
+      count[j] += 1;
+      sum[j] += v;
+    });
+    if (n == n_rows || !lacks_values()) break;
+  }
   mean = sum.cwiseQuotient(count.cwiseMax(1.0));
   over_rows([&](Index j, double v) { square[j] += (v - mean[j]) * (v - mean[j]); });
   for (Index j = 0; j < u; ++j) {
@@ -243,6 +254,7 @@ void Statistics::run_block(const std::vector<Source>& sources, const Source& lab
 
 void Statistics::update(const std::vector<Source>& sources, const Source& labels, std::int64_t base,
                         Index n_rows, int n_threads) {
+  require(!finished_, "these statistics are closed");
   require(static_cast<Index>(sources.size()) == plan_.n_sources, "one array for each source");
   if (!shift_known_ && n_rows > 0) choose_shift(sources, n_rows);
   const Index u = n_columns(), packed = packed_size();
@@ -278,6 +290,8 @@ void Statistics::update(const std::vector<Source>& sources, const Source& labels
 }
 
 std::vector<Index> Statistics::finish() {
+  require(!finished_, "these statistics are closed");
+  finished_ = true;
   std::vector<Index> kept;
   for (Index i = 0; i < n_slots_; ++i) {
     if (group_rows(i) == 0) continue;
@@ -331,6 +345,7 @@ Statistics::Statistics(const State& state)
       n_rows_seen_(state.n_rows_seen),
       log_weights_(state.log_weights),
       shift_known_(true),
+      finished_(true),
       shift_(state.shift),
       sums_(state.sums),
       group_fits_(state.group_fits),

@@ -114,7 +114,7 @@ class Statistics {
   StatisticsPlan plan_;
   Index n_slots_, record_size_ = 0, n_rows_used_ = 0, n_rows_seen_ = 0;
   double log_weights_ = 0;
-  bool shift_known_ = false;
+  bool shift_known_ = false, finished_ = false;
   Vector shift_, response_fit_, sums_;
   Matrix group_fits_;
   std::vector<double> records_;

@@ -43,6 +43,7 @@ class Coded:
     fixed_name: str
     random_name: str
     is_numeric: bool
+    parts: tuple[Coded, ...] = ()
 
 
 @dataclass(slots=True)
@@ -57,6 +58,11 @@ class Design:
         U = [Z others y]: recipe, and whether the core may shift the column.
     x_columns : list of int
         Where each column of X stands in U.
+    x_recipes : list of int
+        The recipe of each column of X as the user means it.
+    inner_shifts : list of (int, int, float)
+        Columns j of X, products of indicators and a covariate, that stand in U with the covariate
+        less a constant c: x_j - c x_k, with k the column of the indicators alone.
     blocks : list of int
         Number of columns of each random-effects term.
     z_anchor : list of int
@@ -71,6 +77,8 @@ class Design:
     recipes: list[Recipe] = field(default_factory=list)
     columns: list[tuple[int, bool]] = field(default_factory=list)
     x_columns: list[int] = field(default_factory=list)
+    x_recipes: list[int] = field(default_factory=list)
+    inner_shifts: list[tuple[int, int, float]] = field(default_factory=list)
     x_names: list[str] = field(default_factory=list)
     x_terms: list[Term] = field(default_factory=list)
     z_names: list[str] = field(default_factory=list)
@@ -106,6 +114,16 @@ class Design:
         """Whether any factor is a category."""
         return any(isinstance(factor, CategoryFactor) for factor in self._factors.values())
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Arrays are rows of data, which a pickle leaves behind; that they were given stays known.
+        state = {f: getattr(self, f) for f in self.__dataclass_fields__}
+        state["_arrays"] = dict.fromkeys(self._arrays)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+
     def has_array(self, role: str) -> bool:
         """Tell whether the weights or the offset were given as an array."""
         return role in self._arrays
@@ -136,6 +154,8 @@ class Design:
                 found.add(rest[0])
             elif kind in ("product", "difference"):
                 todo += rest[0]
+            elif kind == "centred":
+                todo.append(rest[0])
         return found
 
     def matrix(
@@ -242,8 +262,11 @@ class _Builder:
         design.n_random = len(design.columns)
         for k, key in enumerate(design.columns):
             self._column_of.setdefault(key, k)
-        for _, coded in x:
+        design.x_recipes = [coded.recipe for _, coded in x]
+        for j, (_, coded) in enumerate(x):
             key = (coded.recipe, design.ones is not None and coded.is_numeric)
+            if (centred := self._centred(j, coded)) is not None:
+                key = (centred, False)
             if key not in self._column_of:
                 self._column_of[key] = len(design.columns)
                 design.columns.append(key)
@@ -266,6 +289,37 @@ class _Builder:
         self.design._arrays[role] = column
         return self._source_recipe(SourceKey(role, array=role), "numeric")
 
+    def _centred(self, j: int, coded: Coded) -> int | None:
+        """Return column j of X with its covariate centred, if the indicators alone are in X too."""
+        numeric = [part for part in coded.parts if part.is_numeric]
+        others = tuple(part for part in coded.parts if not part.is_numeric)
+        if len(numeric) != 1 or not others:
+            return None
+        partner = self._multiply(others).recipe
+        centre = self._typical_value(numeric[0])
+        if partner not in self.design.x_recipes or centre == 0:
+            return None
+        self.design.inner_shifts.append((j, self.design.x_recipes.index(partner), centre))
+        centred = self._recipe("centred", (numeric[0].recipe, centre), numeric[0].recipe, centre)
+        operands = [part.recipe for part in others] + [centred]
+        return self._recipe("product", tuple(operands), operands)
+
+    def _typical_value(self, coded: Coded) -> float:
+        """Return a value near the first ones, a multiple of a power of two near their spread."""
+        key = self.design.sources[self.design.recipes[coded.recipe][1]]
+        source = self.design._bind_one(key, self.frame)
+        step = 4096
+        for start in range(0, self.frame.n_rows, step):
+            rows = source.rows(start, min(start + step, self.frame.n_rows))
+            values = np.asarray(rows, dtype=np.float64)
+            values = values[np.isfinite(values)]
+            if len(values):
+                spread = float(values.std())
+                grain = 2.0 ** np.floor(np.log2(spread)) if spread > 1e-300 else 0.0
+                mean = float(values.mean())
+                return float(np.round(mean / grain) * grain) if grain else mean
+        return 0.0
+
     def _value(self, text: str, role: str) -> int:
         """Return the recipe of one number for each row: a column, or arithmetic on columns."""
         name = text.strip("`")
@@ -273,8 +327,10 @@ class _Builder:
         if name in self.frame:
             column = self.frame.column(name)
             require_numbers(column, role)
-            factors[f"={name}"] = NumericFactor(name)
-            return self._numeric(f"={name}", 0, name)
+            # a source of its own, so that other values of the response can take its place
+            own = f"{role}={name}"
+            factors[own] = NumericFactor(name)
+            return self._numeric(own, 0, name)
         if text not in factors:
             factors[text] = self._make_factor(text)
         factor = factors[text]
@@ -314,6 +370,7 @@ class _Builder:
             ":".join(part.fixed_name for part in parts),
             ":".join(part.random_name for part in parts),
             all(part.is_numeric for part in parts),
+            parts,
         )
 
     def _code_factor(self, text: str, reduced: bool) -> list[Coded]:

@@ -14,13 +14,13 @@ from .parameters import FittedParameters, FloatArray
 class FittedEffects(FittedParameters):
     """Parameters and random effects of a fit; nothing here needs the rows."""
 
-    def _mode_results(self, *wanted: str) -> dict[str, FloatArray]:
+    def _mode_results(self, *wanted: str, basis: FloatArray | None = None) -> dict[str, FloatArray]:
         problem = self._problem
         found: dict[str, FloatArray] = problem.core.modes(
             statistics=problem.statistics.core,
             lambda_=self._optimum.factor,
             inverse_factor=self._optimum.evaluation.inverse_factor,
-            basis=problem.units.z_basis,
+            basis=problem.units.z_basis if basis is None else basis,
             groups=np.arange(problem.statistics.core.n_groups),
             wanted=list(wanted),
         )
@@ -94,7 +94,7 @@ class FittedEffects(FittedParameters):
         if not self._has_random:
             return {}
         design, kept = self._problem.design, self._problem.kept
-        fixed = {design.columns[design.x_columns[k]][0]: design.x_names[k] for k in kept}
+        fixed = {design.x_recipes[k]: design.x_names[k] for k in kept}
         group, ranef = next(iter(self.ranef().items()))
         out = pd.DataFrame(
             np.tile(self._beta, (len(ranef), 1)), index=ranef.index, columns=self._names
@@ -137,13 +137,14 @@ class FittedEffects(FittedParameters):
         design, n = problem.design, self.nobs
         cross, sums = np.asarray(core.plain_cross_products()), np.asarray(core.sums)
         x = [design.x_columns[k] for k in problem.kept]
-        # X beta varies as the shifted columns do: a shift moves all rows alike
+        # X beta and the shifted columns times their coefficients differ by a constant
         centred = cross[np.ix_(x, x)] - np.outer(sums[x], sums[x]) / n
-        fixed = float(self._beta @ centred @ self._beta) / (n - 1) if n > 1 else 0.0
+        beta = problem.units.shifted_beta(self._optimum.evaluation.inverse_factor)
+        fixed = float(beta @ centred @ beta) / (n - 1)
         shift = np.asarray(core.shift)
         q = design.n_random
         Z = cross[:q, :q].copy()
-        B = np.eye(q)  # Z = Z_shifted B^-1: undo the shift of each column by its constant one
+        B = np.eye(q)  # Z = Z_shifted B undoes the shift of each column by its constant one
         for j, anchor in enumerate(design.z_anchor):
             if anchor >= 0 and anchor != j:
                 B[anchor, j] = shift[j]

@@ -53,7 +53,7 @@ def labels_phrase(labels: Iterable[Any], most: int = 5) -> str:
 
 
 def rows_phrase(count: int, first: Sequence[int]) -> str:
-    """Return ``3 rows (first: 0, 7, 9)``; row numbers count from zero."""
+    """Return ``3 rows (row 0, 7, 9, counting from 0)``."""
     rows = ", ".join(str(r) for r in first)
     more = ", …" if count > len(first) else ""
     return f"{count} row{'s' if count != 1 else ''} (row {rows}{more}, counting from 0)"

@@ -17,7 +17,7 @@ import pandas as pd
 from formulaic.transforms import TRANSFORMS
 from formulaic.transforms.contrasts import Contrasts, TreatmentContrasts
 
-from .errors import DataError, FormulaError, labels_phrase
+from .errors import DataError, FormulaError, labels_phrase, rows_phrase
 from .expressions import Expression
 from .frames import Array, Categories, Frame, Source, require_numbers
 
@@ -152,6 +152,11 @@ def categories_of(text: str, column: str | Expression, frame: Frame) -> Categori
         if column.n_columns != 1:
             raise FormulaError(f"{text!r} gives more than one column")
         values = column.rows(frame, 0, frame.n_rows)[:, 0]
+    infinite = np.flatnonzero(np.isinf(values)) if values.dtype.kind == "f" else []
+    if len(infinite):
+        raise DataError(
+            f"{text!r} has infinite values in {rows_phrase(len(infinite), list(infinite[:5]))}"
+        )
     codes, levels = pd.factorize(values, sort=True)
     if levels.dtype.kind == "f" and (levels == np.floor(levels)).all():
         levels = levels.astype(np.int64)

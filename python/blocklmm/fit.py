@@ -15,6 +15,7 @@ from .frames import Frame
 from .optimize import FitOptions, minimize
 from .parameters import FloatArray, normal_quantile
 from .predict import (
+    Errors,
     Estimates,
     RowPredictions,
     predict_rows,
@@ -64,32 +65,27 @@ class LinearMixedFit(FittedEffects):
             raise DataError("this fit was restored without its data: give them to predict(data)")
         return self._problem.frame
 
-    def _estimates(self, with_variance: bool) -> Estimates:
+    def _estimates(self, with_errors: bool) -> Estimates:
+        q = self._problem.structure.q
+        modes = self._modes if q else np.zeros((0, 0))
+        return Estimates(self._beta, modes, self._errors() if with_errors else None)
+
+    def _errors(self) -> Errors:
+        problem, optimum = self._problem, self._optimum
+        units, q, p = problem.units, problem.structure.q, len(self._beta)
         sigma2 = self.sigma**2
-        q, p = self._problem.structure.q, len(self._beta)
-        lambda_ = self.sigma * self._problem.structure.matrix(self.theta)
-        base = Estimates(
-            self._beta,
-            self._modes if q else np.zeros((0, 0)),
-            self.sigma,
-            self._cov_beta,
-            lambda_ @ lambda_.T,
-        )
-        if not with_variance or q == 0:
-            return base
-        found = self._mode_results("prediction", "cross")
-        factor = self._problem.units.unscaled_covariance_factor(
-            self._optimum.evaluation.inverse_factor
-        )
-        # Cov(b^ - b, beta^) = -sigma^2 (T D~_X R^-1)(B_x R^-1)'
-        return Estimates(
-            base.beta,
-            base.modes,
-            base.sigma,
-            base.cov_beta,
-            base.cov_effects,
+        factor = optimum.evaluation.inverse_factor[:p, :p]
+        found = {"prediction": np.zeros((0, q, q)), "cross": np.zeros((0, q, p))}
+        if q:
+            found = self._mode_results("prediction", "cross", basis=np.eye(q))
+        return Errors(
+            units.x_basis,
+            units.z_basis,
+            sigma2 * factor @ factor.T,
+            sigma2 * optimum.factor @ optimum.factor.T,
             sigma2 * found["prediction"],
-            -sigma2 * (found["cross"].reshape(-1, q, p) @ factor.T),
+            # Cov(b^ - b, beta^) = -sigma^2 (T D~_X R^-1) R^-T
+            -sigma2 * (found["cross"] @ factor.T),
         )
 
     @cached_property
@@ -104,7 +100,7 @@ class LinearMixedFit(FittedEffects):
     def _training(self) -> RowPredictions:
         problem, frame = self._problem, self._frame()
         groups = row_groups(problem, frame) if self._has_random else None
-        found = predict_rows(problem, frame, self._estimates(False), groups, with_variance=False)
+        found = predict_rows(problem, frame, self._estimates(False), groups)
         return RowPredictions(found.mean[self._used], found.fixed[self._used], None)
 
     @property
@@ -190,8 +186,7 @@ class LinearMixedFit(FittedEffects):
             require_known(problem, frame, groups)
         if random == "population" and interval == "prediction" and self._has_random:
             groups = np.full(frame.n_rows, -1, dtype=np.int64)
-        with_variance = interval is not None
-        found = predict_rows(problem, frame, self._estimates(with_variance), groups, with_variance)
+        found = predict_rows(problem, frame, self._estimates(interval is not None), groups)
         rows = self._used if data is None else slice(None)
         mean = found.mean[rows]
         if found.variance is None:
@@ -284,13 +279,14 @@ class LinearMixedFit(FittedEffects):
                 out[:, k] += np.einsum("nq,nq->n", Z, b[groups])
         return out
 
-    def refit(self, y: npt.ArrayLike) -> LinearMixedFit:
+    def refit(self, y: npt.ArrayLike, options: FitOptions | None = None) -> LinearMixedFit:
         """Fit the same model to another response, as lme4's ``refit``.
 
         Parameters
         ----------
         y : array of shape (nobs,)
             On the scale of the formula's response, for the rows that were used.
+        options : FitOptions, optional
 
         Returns
         -------
@@ -315,11 +311,20 @@ class LinearMixedFit(FittedEffects):
             raise DataError("y has missing or infinite values")
         response = np.full(self._frame().n_rows, np.nan)
         response[self._used] = values
-        return estimate(problem.with_response(self._frame(), response), self.reml)
+        return estimate(problem.with_response(self._frame(), response), self.reml, options=options)
 
-    def refit_ml(self) -> LinearMixedFit:
-        """Fit the same model to the same data by maximum likelihood, as lme4's ``refitML``."""
-        return estimate(self._problem, reml=False)
+    def refit_ml(self, options: FitOptions | None = None) -> LinearMixedFit:
+        """Fit the same model to the same data by maximum likelihood, as lme4's ``refitML``.
+
+        Parameters
+        ----------
+        options : FitOptions, optional
+
+        Returns
+        -------
+        LinearMixedFit
+        """
+        return estimate(self._problem, reml=False, options=options)
 
     def summary(self) -> _summary.SummaryText:
         """Return a text in the layout of lme4's summary, with a line for the certificate."""

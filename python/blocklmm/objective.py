@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from . import _core
 from .columns import Design
-from .errors import ConvergenceError
 from .statistics import RowStatistics
 
 FloatArray = npt.NDArray[np.float64]
@@ -138,16 +137,14 @@ class Objective:
         nu = self.n - self.p if reml else self.n
         self._constant = 2 * nu * np.log(units.y_scale) - units.log_weights
         if reml:
-            self._constant += 2 * float(np.log(units.x_scale).sum())
+            self._constant += 2 * float(np.log(units.x_scale).sum()) + units.log_det
         self.n_evaluations = 0
 
     def __call__(self, factor: FloatArray, derivatives: bool = True) -> Evaluation:
         """Evaluate at T = F F' for a block diagonal F (q x q) in the core's units.
 
-        Raises
-        ------
-        ConvergenceError
-            If the residual variance is zero to rounding.
+        The value is infinite, and nothing else is there, where the residual variance is zero to
+        rounding.
         """
         self.n_evaluations += 1
         try:
@@ -158,9 +155,8 @@ class Objective:
                 n_threads=self._n_threads,
             )
         except _core.NotPositiveDefinite:
-            raise ConvergenceError(
-                "the residual variance is zero to rounding: the model fits the data exactly"
-            ) from None
+            nothing = np.zeros(0)
+            return Evaluation(np.inf, nothing, nothing, nothing, nothing)
         return Evaluation(
             found.value + self._constant,
             found.gradient,
@@ -180,6 +176,8 @@ class Units:
     core : BlockObjective
     kept : sequence of int
         The columns of X that are in the model.
+    cross : array of shape (columns, columns)
+        Cross products of the statistics' columns.
     response_fit : array of shape (columns before y,)
         What the second pass took from the response, on shifted columns.
     """
@@ -190,6 +188,7 @@ class Units:
         statistics: RowStatistics,
         core: _core.BlockObjective,
         kept: Sequence[int],
+        cross: FloatArray,
         response_fit: FloatArray,
     ) -> None:
         self.structure = Structure(tuple(design.blocks))
@@ -208,16 +207,21 @@ class Units:
                 self.z_basis[anchor, j] = -shift[j] / z_scale[j]
 
         columns = [design.x_columns[k] for k in kept]
-        ones = np.zeros(self.p) if design.ones is None else design.ones[list(kept)]
-        self._unshift = np.eye(self.p) - np.outer(ones, shift[columns])
+        self._unshift, ones = _undo_shifts(design, shift, kept, cross)
+        self.log_det = -2 * float(np.linalg.slogdet(self._unshift)[1])
         self.x_basis = self._unshift / self.x_scale
-        self._fixed = self._unshift @ response_fit[columns] + ones * shift[-1]
+        self._response_fit = response_fit[columns]
+        self._constant = ones * shift[-1]
 
     def beta(self, inverse_factor: FloatArray) -> FloatArray:
         """Return the fixed effects in the user's units."""
+        return np.asarray(self._unshift @ self.shifted_beta(inverse_factor) + self._constant)
+
+    def shifted_beta(self, inverse_factor: FloatArray) -> FloatArray:
+        """Return the fixed effects of the statistics' columns, which are about their shift."""
         p = self.p
         scaled = -inverse_factor[:p, p] / inverse_factor[p, p]
-        return np.asarray(self.y_scale * (self.x_basis @ scaled) + self._fixed)
+        return np.asarray(self.y_scale * scaled / self.x_scale + self._response_fit)
 
     def sigma(self, inverse_factor: FloatArray, reml: bool) -> float:
         """Return the residual standard deviation in the user's units."""
@@ -238,3 +242,36 @@ class Units:
         structure = self.structure
         factor = np.asarray(np.linalg.solve(self.z_basis, structure.matrix(theta)), dtype=float)
         return structure.theta(structure.canonical(factor))
+
+
+def _undo_shifts(
+    design: Design, shift: FloatArray, kept: Sequence[int], cross: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return how coefficients of shifted columns become those of X, and X's way to make ones.
+
+    All columns are shifted by X~ = X U, with U the identity less c_j times the way to a constant
+    (outer shifts) or times another column (inner ones). Columns K are kept and D dropped, with
+    X~_D = X~_K C by least squares. Then X_K = X~_K N with N = U^-1[K, K] + C U^-1[D, K], so that
+    beta = N^-1 beta~, and with X u = 1 also X_K N^-1 (U^-1[K, :] + C U^-1[D, :]) u = 1.
+    """
+    p = len(design.x_columns)
+    u = np.zeros(p) if design.ones is None else design.ones
+    U = np.eye(p)
+    for j, column in enumerate(design.x_columns):
+        if design.columns[column][1]:
+            U[:, j] -= shift[column] * u
+    for j, partner, centre in design.inner_shifts:
+        U[partner, j] -= centre
+    K = np.asarray(kept, dtype=np.intp)
+    D = np.setdiff1d(np.arange(p), K)
+    if len(D) == 0:
+        return U, u
+    columns = np.asarray(design.x_columns, dtype=np.intp)
+    scale = np.sqrt(np.diag(cross)[columns[K]])
+    inner = cross[np.ix_(columns[K], columns[K])] / np.outer(scale, scale)
+    C = np.linalg.solve(inner, cross[np.ix_(columns[K], columns[D])] / scale[:, None])
+    C /= scale[:, None]
+    inverse = np.linalg.inv(U)
+    to_kept = inverse[K] + C @ inverse[D]
+    unshift = np.linalg.inv(to_kept[:, K])
+    return unshift, unshift @ to_kept @ u

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .chart import Chart
+from .errors import ConvergenceError
 from .objective import Evaluation, Structure
 
 FloatArray = npt.NDArray[np.float64]
@@ -95,6 +96,7 @@ class FitOptions:
     ----------
     n_threads : int
         Threads for the passes over rows and groups. Results are equal to the bit for any number.
+        Rows in the order of their groups gain most: with others each thread reads all rows.
     max_evaluations : int
         Evaluations of the criterion before the optimiser gives up, with a warning.
     tolerance : float
@@ -147,9 +149,18 @@ def minimize(f: Function, starts: Starts, options: FitOptions) -> Optimum:
     Returns
     -------
     Optimum
+
+    Raises
+    ------
+    ConvergenceError
+        If the residual variance is zero to rounding at the first start.
     """
     first, *others = (Chart(f.structure, start) for start in starts.always)
     best = _descend(f, first, options)
+    if not np.isfinite(best.here.value):
+        raise ConvergenceError(
+            "the residual variance is zero to rounding at the start: the model fits the data exactly"
+        )
     nearby = _nearest_boundary(f.structure, best.chart)
     if nearby is not None and not best.message:
         probe = f(nearby.factor)
@@ -192,6 +203,8 @@ def _descend(
     here: Evaluation | None = None,
 ) -> _Descent:
     here = f(chart.factor) if here is None else here
+    if not np.isfinite(here.value):
+        return _Descent(chart, here, "", np.inf)
     radius = 0.5
     rounding = 1e-12 * (abs(here.value) + f.n)
     before = flattest = np.inf

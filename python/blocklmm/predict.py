@@ -21,29 +21,49 @@ _CHUNK = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Estimates:
-    """What a fit knows, in the user's units.
+    """What a fit predicts with, in the user's units.
 
     Attributes
     ----------
     beta : array of shape (p,)
     modes : array of shape (groups, q)
-    sigma : float
-    cov_beta : array of shape (p, p)
-    cov_effects : array of shape (q, q)
-        Covariance of the random effects.
-    cov_modes : array of shape (groups, q, q) or None
-        Covariance of the modes' errors, the uncertainty of beta included.
-    cov_beta_modes : array of shape (groups, q, p) or None
-        Covariance of the modes' errors with those of beta.
+    errors : Errors or None
+        What the variances of predictions need.
     """
 
     beta: FloatArray
     modes: FloatArray
-    sigma: float
-    cov_beta: FloatArray
-    cov_effects: FloatArray
-    cov_modes: FloatArray | None = None
-    cov_beta_modes: FloatArray | None = None
+    errors: Errors | None
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Covariances of what a fit predicts with, on columns about their shift and of unit scale.
+
+    On the user's columns, a covariate far from zero would make them cancel.
+
+    Attributes
+    ----------
+    x_basis : array of shape (p, p)
+        Takes rows of X to those columns.
+    z_basis : array of shape (q, q)
+        The same for Z.
+    beta : array of shape (p, p)
+        Covariance of the fixed effects.
+    effects : array of shape (q, q)
+        Covariance of the random effects.
+    modes : array of shape (groups, q, q)
+        Covariance of the modes' errors b^ - b, the uncertainty of beta included.
+    modes_beta : array of shape (groups, q, p)
+        Covariance of the modes' errors with beta^.
+    """
+
+    x_basis: FloatArray
+    z_basis: FloatArray
+    beta: FloatArray
+    effects: FloatArray
+    modes: FloatArray
+    modes_beta: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +138,6 @@ def predict_rows(
     frame: Frame,
     estimates: Estimates,
     groups: IntArray | None,
-    with_variance: bool,
 ) -> RowPredictions:
     """Predict all rows of a frame, chunk by chunk.
 
@@ -129,44 +148,48 @@ def predict_rows(
     estimates : Estimates
     groups : array of shape (n,) or None
         As from ``row_groups``; None leaves the random effects out, as for the population.
-    with_variance : bool
-        Also the variance of each prediction's error: x'Var(beta)x, and with a fitted group
-        z'Var(b^ - b)z + 2 x'Cov(beta^, b^ - b)z, with another its whole z'Sigma z.
+
+    With ``estimates.errors`` also the variance of each prediction's error: x'Var(beta)x, and with
+    a fitted group z'Var(b^ - b)z + 2 x'Cov(beta^, b^ - b)z, with another its whole z'Sigma z.
 
     Returns
     -------
     RowPredictions
     """
-    design = problem.design
-    x_recipes = [design.columns[design.x_columns[k]][0] for k in problem.kept]
+    design, errors = problem.design, estimates.errors
+    x_recipes = [design.x_recipes[k] for k in problem.kept]
     z_recipes = [recipe for recipe, _ in design.columns[: design.n_random]]
     p, q = len(x_recipes), design.n_random if groups is not None else 0
     recipes = x_recipes + (z_recipes if groups is not None else []) + design.offsets
     n = frame.n_rows
     mean, fixed = np.empty(n), np.empty(n)
-    variance = np.empty(n) if with_variance else None
+    variance = None if errors is None else np.empty(n)
     for start in range(0, n, _CHUNK):
         rows = slice(start, min(start + _CHUNK, n))
         values = design.matrix(frame, recipes, rows.start, rows.stop)
         X, Z = values[:, :p], values[:, p : p + q]
         fixed[rows] = X @ estimates.beta
         mean[rows] = fixed[rows] + values[:, p + q :].sum(axis=1)
-        if variance is not None:
-            variance[rows] = np.einsum("ni,ij,nj->n", X, estimates.cov_beta, X, optimize=True)
-        if groups is None or q == 0:
-            continue
-        of_row = groups[rows]
+        of_row = np.full(len(values), -1) if groups is None else groups[rows]
         known = of_row >= 0
-        b = np.where(known[:, None], estimates.modes[of_row.clip(0)], 0.0)
-        mean[rows] += np.einsum("nq,nq->n", Z, b)
-        mean[rows] = np.where(of_row == -2, np.nan, mean[rows])
-        if variance is None:
-            continue
-        added = np.einsum("ni,ij,nj->n", Z, estimates.cov_effects, Z, optimize=True)
-        if estimates.cov_modes is not None and estimates.cov_beta_modes is not None:
-            i = of_row[known]
-            Zk, Xk = Z[known], X[known]
-            added[known] = np.einsum("ni,nij,nj->n", Zk, estimates.cov_modes[i], Zk)
-            added[known] += 2 * np.einsum("ni,nij,nj->n", Zk, estimates.cov_beta_modes[i], Xk)
-        variance[rows] += added
+        if q:
+            b = np.where(known[:, None], estimates.modes[of_row.clip(0)], 0.0)
+            mean[rows] += np.einsum("nq,nq->n", Z, b)
+            mean[rows] = np.where(of_row == -2, np.nan, mean[rows])
+        if variance is not None and errors is not None:
+            variance[rows] = _variances(errors, X, Z, of_row)
     return RowPredictions(mean, fixed, variance)
+
+
+def _variances(errors: Errors, X: FloatArray, Z: FloatArray, of_row: IntArray) -> FloatArray:
+    x = X @ errors.x_basis
+    variance = np.einsum("ni,ij,nj->n", x, errors.beta, x, optimize=True)
+    if Z.shape[1]:
+        z = Z @ errors.z_basis
+        added = np.einsum("ni,ij,nj->n", z, errors.effects, z, optimize=True)
+        known = of_row >= 0
+        i, z, x = of_row[known], z[known], x[known]
+        added[known] = np.einsum("ni,nij,nj->n", z, errors.modes[i], z)
+        added[known] += 2 * np.einsum("ni,nij,nj->n", z, errors.modes_beta[i], x)
+        variance = variance + added
+    return np.asarray(variance)

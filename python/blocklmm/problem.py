@@ -91,10 +91,12 @@ class Problem:
         self._columns = [int(k) for k in columns]
         total = float(cross[y, y])
         _check_response(formula, statistics, total)
+        mean = float(statistics.core.sums[y]) / n
         self.response_fingerprint = (
-            float(statistics.core.shift[y] + statistics.core.sums[y] / n),
-            float(statistics.core.plain_cross_products()[y, y]),
+            float(statistics.core.shift[y]) + mean,
+            float(statistics.core.plain_cross_products()[y, y]) - n * mean**2,
         )
+        self._cross = cross
 
         # Cross products of y lose the digits of a residual where the fixed effects, or they and
         # the groups, leave almost nothing of it. A second pass takes these from y row by row.
@@ -182,7 +184,7 @@ class Problem:
         self.core = _core.BlockObjective(
             statistics.core, self._columns, self.structure.block_entries
         )
-        self.units = Units(self.design, statistics, self.core, self.kept, response_fit)
+        self.units = Units(self.design, statistics, self.core, self.kept, self._cross, response_fit)
 
     def _within(self) -> tuple[float, int]:
         """Return what X and Z leave of the response's sum of squares, and how many dimensions."""

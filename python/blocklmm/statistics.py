@@ -55,24 +55,31 @@ def group_labels(frame: Frame, names: tuple[str, ...]) -> GroupLabels:
     """
     if len(names) == 1:
         return _labels_of_column(frame, names[0])
-    parts = [_as_codes(_labels_of_column(frame, name)) for name in names]
-    codes = np.zeros(frame.n_rows, dtype=np.int64)
-    missing = np.zeros(frame.n_rows, dtype=bool)
-    for part, levels in parts:
-        codes = codes * len(levels) + part
-        missing |= part < 0
-    codes[missing] = -1
-    sizes = [len(levels) for _, levels in parts]
-    found: Array = np.arange(int(np.prod(sizes)))
-    if len(found) > frame.n_rows + 1024:
-        codes, found = pd.factorize(np.where(missing, -1, codes), sort=True)
-        if missing.any():  # the code of "missing" sorts first
-            codes, found = codes - 1, found[1:]
-    places = np.unravel_index(np.asarray(found, dtype=np.int64), sizes)
-    joined = parts[0][1][places[0]].astype(str)
-    for (_, levels), place in zip(parts[1:], places[1:], strict=True):
-        joined = joined + ":" + levels[place].astype(str)
-    return GroupLabels(":".join(names), codes, 0, len(found), joined, in_order=True)
+    codes, joined = _as_codes(_labels_of_column(frame, names[0]))
+    for name in names[1:]:
+        other, levels = _as_codes(_labels_of_column(frame, name))
+        missing = (codes < 0) | (other < 0)
+        codes = np.where(missing, -1, codes * len(levels) + other)
+        n_pairs = len(joined) * len(levels)
+        found: Array = np.arange(n_pairs) if n_pairs <= frame.n_rows + 1024 else _used(codes)
+        if len(found) < n_pairs:
+            codes = np.where(missing, -1, np.searchsorted(found, codes))
+        joined = _join(joined[found // len(levels)], levels[found % len(levels)])
+    return GroupLabels(":".join(names), codes, 0, len(joined), joined, in_order=True)
+
+
+def _used(codes: Array) -> Array:
+    """Return the distinct codes that are not missing, in order."""
+    found = np.sort(pd.unique(codes))
+    return np.asarray(found[found >= 0])
+
+
+def _join(a: pd.Index[Any], b: pd.Index[Any]) -> pd.Index[Any]:
+    """Join labels as lme4 does, ``a:b``; where that is ambiguous, as Python shows them."""
+    joined = a.astype(str) + ":" + b.astype(str)
+    if joined.is_unique:
+        return joined
+    return pd.Index([f"{x!r}:{y!r}" for x, y in zip(a, b, strict=True)])
 
 
 def _labels_of_column(frame: Frame, name: str) -> GroupLabels:
