@@ -9,6 +9,7 @@ namespace blocklmm {
 namespace {
 
 constexpr Index kTaskBatches = 512;
+constexpr double kGraded = 30;  // entries of lambda from which products lose what matters
 constexpr double kLog2Pi = 1.837877066409345483560659472811;
 
 struct Sizes {
@@ -18,7 +19,7 @@ struct Sizes {
 
 // K, F and the inverse diagonal of L for a batch, and room for what is made of them.
 struct Workspace {
-  explicit Workspace(Sizes s)
+  Workspace(Sizes s, bool graded)
       : L(static_cast<std::size_t>(s.q * s.q)),
         inverse(static_cast<std::size_t>(s.q)),
         RL(L),
@@ -27,9 +28,42 @@ struct Workspace {
         J(G),
         A(static_cast<std::size_t>(s.triangle())),
         W(A),
-        row(static_cast<std::size_t>(s.m)) {}
+        row(static_cast<std::size_t>(s.m)),
+        is_graded(graded) {}
   LaneVector L, inverse, RL, F, G, J, A, W, row;
+  bool is_graded;
 };
+
+// LL' = I + B B' for B (q x q, by rows): Cholesky of the sum. Entries of B far above one drown what
+// is known of the directions beside them, with an error of their squares' roundings.
+BLOCKLMM_INLINE void factor_by_products(const Lanes* B, Index q, Lanes* L) {
+  for (Index i = 0; i < q; ++i)
+    for (Index j = 0; j <= i; ++j) {
+      Lanes sum = i == j ? broadcast(1) : Lanes{};
+      for (Index k = 0; k < q; ++k) sum += B[i * q + k] * B[j * q + k];
+      for (Index k = 0; k < j; ++k) sum -= L[i * q + k] * L[j * q + k];
+      L[i * q + j] = i == j ? lane_sqrt(sum) : sum / L[j * q + j];
+    }
+}
+
+// The same by rotating the columns of B into L = I, one after the other (Gill, Golub, Murray &
+// Saunders 1974): nothing is squared, and errors are roundings of the entries. B is used up.
+BLOCKLMM_INLINE void factor_by_rotations(Lanes* B, Index q, Lanes* L) {
+  for (Index i = 0; i < q; ++i)
+    for (Index j = 0; j <= i; ++j) L[i * q + j] = i == j ? broadcast(1) : Lanes{};
+  for (Index c = 0; c < q; ++c)
+    for (Index k = 0; k < q; ++k) {
+      const Lanes l = L[k * q + k], x = B[k * q + c];
+      const Lanes r = lane_sqrt(l * l + x * x);
+      const Lanes cosine = l / r, sine = x / r;
+      L[k * q + k] = r;
+      for (Index i = k + 1; i < q; ++i) {
+        const Lanes below = L[i * q + k], other = B[i * q + c];
+        L[i * q + k] = cosine * below + sine * other;
+        B[i * q + c] = cosine * other - sine * below;
+      }
+    }
+}
 
 // L_i (by rows, its diagonal inverted apart), log|K_i| and G_i (by columns) of one batch.
 template <Index Q>
@@ -46,24 +80,19 @@ BLOCKLMM_INLINE Lanes factor_batch(const Lanes* batch, const double* lambda, Siz
       for (Index k = i; k < q; ++k) sum += R[k * (k + 1) / 2 + i] * lambda[k + j * q];
       RL[i * q + j] = sum;
     }
-  Lanes determinant = broadcast(1);
-  Lanes logdet{};
+  if (work.is_graded)
+    factor_by_rotations(RL, q, L);
+  else
+    factor_by_products(RL, q, L);
+  constexpr bool is_small = Q > 0 && Q <= 4;  // the determinant of K can't overflow
+  Lanes determinant = broadcast(1), logdet{};
   for (Index i = 0; i < q; ++i) {
-    for (Index j = 0; j <= i; ++j) {
-      Lanes sum = i == j ? broadcast(1) : Lanes{};
-      for (Index k = 0; k < q; ++k) sum += RL[i * q + k] * RL[j * q + k];
-      for (Index k = 0; k < j; ++k) sum -= L[i * q + k] * L[j * q + k];
-      if (i == j) {
-        if (Q == 0 || Q > 4)
-          logdet += lane_log(sum);
-        else
-          determinant *= sum;
-        L[i * q + i] = lane_sqrt(sum);
-        inverse[i] = 1.0 / L[i * q + i];
-      } else {
-        L[i * q + j] = sum * inverse[j];
-      }
-    }
+    const Lanes pivot = L[i * q + i];
+    inverse[i] = 1.0 / pivot;
+    if (is_small)
+      determinant *= pivot * pivot;
+    else
+      logdet += 2.0 * lane_log(pivot);
   }
   for (Index j = 0; j < m; ++j)
     for (Index i = 0; i < q; ++i) {
@@ -71,7 +100,7 @@ BLOCKLMM_INLINE Lanes factor_batch(const Lanes* batch, const double* lambda, Siz
       for (Index k = 0; k < i; ++k) sum -= L[i * q + k] * G[j * q + k];
       G[j * q + i] = sum * inverse[i];
     }
-  return Q == 0 || Q > 4 ? logdet : lane_log(determinant);
+  return is_small ? lane_log(determinant) : logdet;
 }
 
 struct ValuePart {
@@ -227,10 +256,11 @@ BlockEvaluation BlockObjective::evaluate(const Matrix& lambda, bool reml, bool d
   const Index n_tasks = (n_batches + kTaskBatches - 1) / kTaskBatches;
   const auto end_of = [&](Index task) { return std::min(n_batches, (task + 1) * kTaskBatches); };
 
+  const bool is_graded = q > 1 && lambda.cwiseAbs().maxCoeff() > kGraded;
   std::vector<Matrix> S_of(static_cast<std::size_t>(n_tasks));
   std::vector<double> logdet_of(static_cast<std::size_t>(n_tasks));
   for_each_task(n_tasks, n_threads, [&](Index task) {
-    Workspace work(sizes);
+    Workspace work(sizes, is_graded);
     ValuePart part(sizes);
     kernels.values(groups_, task * kTaskBatches, end_of(task), lambda.data(), sizes, work, part);
     S_of[static_cast<std::size_t>(task)] = part.S.total();
@@ -264,7 +294,7 @@ BlockEvaluation BlockObjective::evaluate(const Matrix& lambda, bool reml, bool d
   std::vector<Vector> packed_of(static_cast<std::size_t>(n_tasks));
   std::vector<Matrix> moments_of(static_cast<std::size_t>(n_tasks));
   for_each_task(n_tasks, n_threads, [&](Index task) {
-    Workspace work(sizes);
+    Workspace work(sizes, is_graded);
     DerivativePart part(sizes);
     kernels.derivatives(groups_, task * kTaskBatches, end_of(task), lambda.data(), N.data(), reml,
                         sizes, work, part);

@@ -141,18 +141,12 @@ class FittedEffects(FittedParameters):
         centred = cross[np.ix_(x, x)] - np.outer(sums[x], sums[x]) / n
         beta = problem.units.shifted_beta(self._optimum.evaluation.inverse_factor)
         fixed = float(beta @ centred @ beta) / (n - 1)
-        shift = np.asarray(core.shift)
-        q = design.n_random
-        Z = cross[:q, :q].copy()
-        B = np.eye(q)  # Z = Z_shifted B undoes the shift of each column by its constant one
-        for j, anchor in enumerate(design.z_anchor):
-            if anchor >= 0 and anchor != j:
-                B[anchor, j] = shift[j]
-        moments = B.T @ Z @ B / n
-        cov = np.zeros((q, q))
-        for term, s in zip(self.varcorr, problem.structure.slices, strict=True):
-            cov[s, s] = term.cov
-        random = {problem.statistics.group_name: float((cov * moments).sum())} if q else {}
+        q, factor = design.n_random, self._optimum.factor
+        # diag(Z Sigma Z') = sigma^2 diag(Z~ T~ Z~') in the core's units, where nothing cancels
+        scale = np.asarray(problem.core.z_scale)
+        moments = cross[:q, :q] / np.outer(scale, scale) / n
+        total = self.sigma**2 * float((factor @ factor.T * moments).sum())
+        random = {problem.statistics.group_name: total} if q else {}
         return explained.Variances(max(fixed, 0.0), random, self.sigma**2)
 
     def icc(self) -> explained.ICC:

@@ -152,10 +152,10 @@ def categories_of(text: str, column: str | Expression, frame: Frame) -> Categori
         if column.n_columns != 1:
             raise FormulaError(f"{text!r} gives more than one column")
         values = column.rows(frame, 0, frame.n_rows)[:, 0]
-    infinite = np.flatnonzero(np.isinf(values)) if values.dtype.kind == "f" else []
-    if len(infinite):
+    if values.dtype.kind == "f" and np.isinf(values).any():
+        rows = np.flatnonzero(np.isinf(values))
         raise DataError(
-            f"{text!r} has infinite values in {rows_phrase(len(infinite), list(infinite[:5]))}"
+            f"{text!r} has infinite values in {rows_phrase(len(rows), rows[:5].tolist())}"
         )
     codes, levels = pd.factorize(values, sort=True)
     if levels.dtype.kind == "f" and (levels == np.floor(levels)).all():

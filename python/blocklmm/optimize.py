@@ -159,7 +159,7 @@ def minimize(f: Function, starts: Starts, options: FitOptions) -> Optimum:
     best = _descend(f, first, options)
     if not np.isfinite(best.here.value):
         raise ConvergenceError(
-            "the residual variance is zero to rounding at the start: the model fits the data exactly"
+            "the residual variance is zero to rounding at the start: the data are fitted exactly"
         )
     nearby = _nearest_boundary(f.structure, best.chart)
     if nearby is not None and not best.message:

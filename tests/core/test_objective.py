@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mpmath as mp
 import numpy as np
 import pytest
 from blocklmm import _core
@@ -119,6 +120,35 @@ def test_large_variances_lose_no_digits():
     values = [evaluate(core, np.array([[s]]), False).value for s in (1e6, 1e7, 1e8)]
     steps = np.diff(values)
     np.testing.assert_allclose(steps, 2 * design.n_groups * np.log(10), rtol=1e-9)
+
+
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize("q", [2, 3, 5])
+def test_graded_variances_against_mpmath(q, reml):
+    """Effects a million times the residual beside effects of its size: L by rotations."""
+    design = dense.random_design(31, q, n_groups=5, n=40)
+    core = dense.objective(design)
+    factor = dense.random_factor(3, q, q) * np.array([1e6, 1e3, 1, 1, 1])[:q]
+    X, y, Z = dense.scaled(design, core)
+    with mp.workdps(60):
+        F = mp.matrix(factor.tolist())
+        ZF = mp.matrix(Z.tolist()) * F
+        V = ZF * ZF.T
+        for i in range(40):
+            for j in range(40):
+                same = design.groups[i] == design.groups[j]
+                V[i, j] = (V[i, j] if same else 0) + (1 if i == j else 0)
+        inverse = V**-1
+        Xm, ym = mp.matrix(X.tolist()), mp.matrix(y.tolist())
+        S = Xm.T * inverse * Xm
+        residual = ym - Xm * (S**-1 * (Xm.T * inverse * ym))
+        nu = 38 if reml else 40
+        r2 = (residual.T * inverse * residual)[0]
+        f = mp.log(mp.det(V)) + nu * (1 + mp.log(2 * mp.pi * r2 / nu))
+        if reml:
+            f += mp.log(mp.det(S))
+    found = evaluate(core, factor, reml)
+    assert found.value == pytest.approx(float(f), abs=1e-8)
 
 
 def test_threads_change_no_bit():
