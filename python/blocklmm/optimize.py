@@ -335,7 +335,9 @@ def _unidentified(f: Function, factor: FloatArray, here: Evaluation) -> tuple[in
     for k, s in enumerate(f.structure.slices):
         inside = np.where((rows >= s.start) & (rows < s.stop), factor[rows, columns], 0.0)
         if inside.any() and here.hessian.size:
+            slope = abs(float(inside @ here.gradient))
             curvature = abs(float(inside @ here.hessian @ inside))
-            if curvature <= 1e-9 * f.n and abs(float(inside @ here.gradient)) <= 1e-9 * f.n:
+            # of log lambda where it is large, of lambda itself where it is small
+            if max(slope, curvature) <= 1e-9 * f.n * min(1.0, float(inside @ inside)):
                 found.append(k)
     return tuple(found)
