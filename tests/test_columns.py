@@ -277,9 +277,14 @@ def test_random_columns(term, expected):
     assert fit.ranef()["g"].columns.tolist() == list(expected)
 
 
-def test_random_contrasts_follow_the_fixed_ones():
+def test_the_contrasts_argument_is_about_fixed_effects():
+    """As lme4's; contrasts in the formula count wherever they stand."""
     found = random_columns("y ~ a + (a | g)", contrasts={"a": "sum"})
-    assert_columns(found, {"(Intercept)": one, "ap": p - r, "aq": q - r})
+    assert_columns(found, {"(Intercept)": one, "aq": q, "ar": r})
+    found = random_columns("y ~ a + (C(a, contr.sum) | g)")
+    assert_columns(
+        found, {"(Intercept)": one, "C(a, contr.sum)p": p - r, "C(a, contr.sum)q": q - r}
+    )
 
 
 def test_double_bar_is_its_expansion():

@@ -186,9 +186,15 @@ def test_rows_in_another_order():
 def test_labels_of_rows_play_no_part():
     frame = pd.DataFrame(DATA)
     assert_same_bits(bl.lmer(FORMULA, frame.set_axis(np.zeros(N, dtype=int))))
-    assert_same_bits(bl.lmer(FORMULA, frame, weights=pd.Series(np.ones(N), index=range(N, 0, -1))))
+    assert_same_bits(bl.lmer(FORMULA, frame, weights=pd.Series(np.ones(N), index=range(1, N + 1))))
     shuffled = DATA | {"y": pd.Series(DATA["y"], index=range(N, 0, -1))}
     assert_same_bits(bl.lmer(FORMULA, shuffled))
+
+
+def test_a_series_in_another_order_than_the_rows_is_refused():
+    frame = pd.DataFrame(DATA)
+    with pytest.raises(bl.DataError, match=r"weights: .* another order"):
+        bl.lmer(FORMULA, frame, weights=frame["x"].abs().sort_values() + 1)
 
 
 def test_names_that_are_no_text():

@@ -159,8 +159,46 @@ def test_independent_slopes_on_pairs():
 def test_a_variance_that_the_criterion_does_not_see():
     with pytest.warns(bl.BlocklmmWarning, match=r"\(1\|g\) are not identified"):
         bl.lmer("y ~ C(g) + (1|g)", DATA)
-    with pytest.raises(bl.DataError, match=r"'zero' in .* is zero in all rows"):
+    with pytest.raises(bl.DataError, match=r"'zero' in .* is zero, or constant"):
         bl.lmer("y ~ x + (0 + zero | g)", DATA.assign(zero=0.0))
+
+
+def test_flat_directions_are_counted():
+    fit = bl.lmer("y ~ x + (1 | g) + (1 | g)", DATA.assign(y=DATA.y + DATA.g))
+    assert fit.converged
+    assert "not identified in 1 of 2 directions" in fit.certificate.message
+
+
+def test_r_s_in_and_true():
+    same("y ~ x %in% a", "y ~ x:a")
+    names = list(bl.lmer("y ~ poly(x, 2, raw=TRUE)", DATA).params.index)
+    assert len(names) == 3
+
+
+def test_text_with_a_value_for_each_row_is_no_category():
+    text = DATA.assign(x=DATA.x.astype(str))
+    with pytest.raises(bl.DataError, match=r"'x' has 120 different values .* \(1 \| x\)"):
+        bl.lmer("y ~ x + (1 | g)", text)
+
+
+def test_numpy_functions_that_work_row_by_row():
+    fit = bl.lmer("y ~ np.where(x > 0, x, 0) + np.clip(z, -1, 1) + (1 | g)", DATA)
+    np.testing.assert_allclose(fit.predict(DATA.head(9)), fit.predict()[:9], rtol=1e-12)
+
+
+def test_arrays_of_weights_are_not_made_up_for_new_rows():
+    fit = bl.lmer("y ~ x + (1 | g)", DATA, weights=DATA.z.to_numpy() ** 2 + 1)
+    with pytest.raises(bl.DataError, match="weights='name'"):
+        fit.predict(DATA.head(), interval="prediction")
+    fit.predict(DATA.head(), interval="confidence")
+    with pytest.raises(bl.DataError, match="weights"):
+        bl.anova(fit, bl.lmer("y ~ (1 | g)", DATA))
+
+
+def test_augmented_rows_keep_their_index():
+    data = DATA[DATA.x > 0]
+    joined = data.join(bl.lmer("y ~ x + (1 | g)", data).augment())
+    np.testing.assert_array_equal(joined["response"], joined["y"])
 
 
 def test_an_offset_array_is_not_reused_for_new_rows():

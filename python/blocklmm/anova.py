@@ -55,7 +55,8 @@ def anova(*fits: LinearMixedFit) -> pd.DataFrame:
             raise DataError(
                 "the fits are not to the same data: "
                 f"{first.response_name!r} in {first.nobs} rows and {other.response_name!r} in "
-                f"{other.nobs} rows have different values (other rows dropped for missing values?)"
+                f"{other.nobs} rows have different values or weights (other rows dropped for "
+                "missing values?)"
             )
     notes = []
     same_fixed = all(set(fit.params.index) == set(first.params.index) for fit in fits)

@@ -32,6 +32,7 @@ from .formula import Formula, Term, arithmetic
 from .frames import Categories, Frame, Numbers, Source, array_column, require_numbers
 
 Recipe = tuple[Any, ...]
+_MOST_LEVELS = 10_000  # of a category outside the groups: X'X of more fills the memory
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -108,6 +109,15 @@ class Design:
             isinstance(factor, CategoryFactor) and factor.loses_levels(rows)
             for factor in self._factors.values()
         )
+
+    def not_a_number(self) -> dict[str, int]:
+        """Return how often each expression gave no number though its columns have values."""
+        counts = {
+            factor.expression.text: sum(factor.expression.not_a_number.values())
+            for factor in self._factors.values()
+            if isinstance(factor, ExpressionFactor)
+        }
+        return {text: count for text, count in counts.items() if count}
 
     @property
     def has_categories(self) -> bool:
@@ -251,7 +261,7 @@ class _Builder:
         design.x_terms = [term for term, _ in x]
         design.ones = self._ones(formula.fixed, x)
         for random in formula.random:
-            z = self._code_terms(random.terms)
+            z = self._code_terms(random.terms, is_random=True)
             start = len(design.z_names)
             anchor = start if () in random.terms else -1
             for _, coded in z:
@@ -281,6 +291,7 @@ class _Builder:
         """Return the recipe of a column's name, an expression, or an array of values."""
         if isinstance(given, str):
             return self._value(arithmetic(given), role)
+        self.frame.require_same_index(role, given)
         column = array_column(role, given)
         if len(column.array) != self.frame.n_rows:
             raise DataError(
@@ -338,7 +349,9 @@ class _Builder:
             raise FormulaError(f"{role} {text!r} does not give one column of numbers")
         return self._numeric(text, 0, text)
 
-    def _code_terms(self, terms: Sequence[Term]) -> list[tuple[Term, Coded]]:
+    def _code_terms(
+        self, terms: Sequence[Term], is_random: bool = False
+    ) -> list[tuple[Term, Coded]]:
         # Without an intercept the first factor met takes all its indicators (R's model.matrix)
         known: set[frozenset[str]] = {frozenset(term) for term in terms} | {frozenset()}
         full = None
@@ -348,7 +361,9 @@ class _Builder:
         out: list[tuple[Term, Coded]] = []
         for term in terms:
             parts = [
-                self._code_factor(f, (term, f) != full and frozenset(term) - {f} in known)
+                self._code_factor(
+                    f, (term, f) != full and frozenset(term) - {f} in known, is_random
+                )
                 for f in term
             ]
             # R's order: the first factor's columns run fastest
@@ -373,7 +388,7 @@ class _Builder:
             parts,
         )
 
-    def _code_factor(self, text: str, reduced: bool) -> list[Coded]:
+    def _code_factor(self, text: str, reduced: bool, is_random: bool) -> list[Coded]:
         factor = self._factor(text)
         if isinstance(factor, CategoryFactor):
             if reduced and len(factor.levels) < 2:
@@ -381,7 +396,9 @@ class _Builder:
                     f"category {text!r} has only one level, {labels_phrase(factor.levels)}: "
                     "it can't be told from the intercept; remove it from the formula"
                 )
-            table, fixed_names, random_names = factor.coding(reduced)
+            # as in lme4, the argument `contrasts` is about the fixed effects
+            treatment = is_random and text.strip("`") in self.contrasts
+            table, fixed_names, random_names = factor.coding(reduced, treatment)
             out = []
             for k, (fixed_name, random_name) in enumerate(
                 zip(fixed_names, random_names, strict=True)
@@ -456,6 +473,13 @@ class _Builder:
         used = np.flatnonzero(counts)
         if len(used) == 0:
             raise DataError(f"column {text!r} has no values: all rows are missing")
+        n_rows = self.frame.n_rows if self.rows is None else int(self.rows.sum())
+        if len(used) > max(100, n_rows // 2) or len(used) > _MOST_LEVELS:
+            raise DataError(
+                f"column {text!r} has {len(used)} different values in {n_rows} rows "
+                f"({labels_phrase(found.levels[used[:3]])}, …), too many for a category: are they "
+                f"numbers stored as text, or groups for a random effect, (1 | {text})?"
+            )
         levels = found.levels[used]
         order = np.arange(len(used))
         if not found.ordered_levels:

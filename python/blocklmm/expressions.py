@@ -28,6 +28,7 @@ _CONTEXT: dict[str, Any] = {
     for name in ("sqrt", "abs", "sin", "cos", "tan", "log1p", "expm1", "floor", "ceil")
 }
 _ROWWISE = {"I", "log", "log2", "log10", "exp", "exp2", "exp10", *_CONTEXT}
+_ROWWISE_NUMPY = {"where", "clip", "interp", "digitize", "round", "nan_to_num", "select"}
 _STATEFUL = {"poly", "scale", "center", "standardize", "bs", "cs", "cr", "cc"}
 
 
@@ -70,6 +71,8 @@ class Expression:
         else:
             names = [str(name) for name in self._spec.column_names]
             self.suffixes = [name[name.rfind("[") :] for name in names]
+        self.not_a_number: dict[int, int] = {}
+        """By first row of a chunk, values that are missing though all they need is there."""
         self._last: tuple[Frame, int, int, FloatArray] | None = None
 
     def rows(self, frame: Frame, start: int, stop: int) -> FloatArray:
@@ -82,7 +85,12 @@ class Expression:
         """
         if self._last is None or self._last[:3] != (frame, start, stop):
             if self._whole is None:
-                values = self._evaluate(self._spec, frame.slice(self.variables, start, stop))[1]
+                data = frame.slice(self.variables, start, stop)
+                values = self._evaluate(self._spec, data)[1]
+                made = np.isnan(values).any(axis=1)
+                if made.any():
+                    made &= data.notna().all(axis=1).to_numpy()
+                    self.not_a_number[start] = int(made.sum())
             elif frame is self._learnt_from:
                 values = self._whole[start:stop]
             else:
@@ -139,7 +147,10 @@ def _calls(text: str) -> set[str]:
                 isinstance(called, ast.Attribute)
                 and isinstance(called.value, ast.Name)
                 and called.value.id == "np"
-                and isinstance(getattr(np, called.attr, None), np.ufunc)
+                and (
+                    called.attr in _ROWWISE_NUMPY
+                    or isinstance(getattr(np, called.attr, None), np.ufunc)
+                )
             ):
                 found.add("I")
             else:

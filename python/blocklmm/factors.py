@@ -105,8 +105,13 @@ class CategoryFactor:
         self.text, self.column, self.levels, self.contrasts = state
         self._training = None
 
-    def coding(self, reduced: bool) -> tuple[FloatArray, list[str], list[str]]:
-        """Return the coding matrix (levels × columns) and both names of its columns."""
+    def coding(
+        self, reduced: bool, treatment: bool = False
+    ) -> tuple[FloatArray, list[str], list[str]]:
+        """Return the coding matrix (levels × columns) and both names of its columns.
+
+        ``treatment`` asks for treatment contrasts whatever the factor's own are.
+        """
         levels = list(self.levels)
         if not reduced:
             return (
@@ -114,7 +119,7 @@ class CategoryFactor:
                 [f"{self.text}[{level}]" for level in levels],
                 [f"{self.text}{level}" for level in levels],
             )
-        if self.contrasts is None:
+        if self.contrasts is None or treatment:
             return (
                 np.eye(len(levels))[:, 1:],
                 [f"{self.text}[T.{level}]" for level in levels[1:]],

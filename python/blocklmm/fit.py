@@ -180,6 +180,11 @@ class LinearMixedFit(FittedEffects):
                 "the offset was given as an array, of which new data have no values: fit with a "
                 "column's name, offset='name', to predict for new data"
             )
+        if interval == "prediction" and data is not None and problem.design.has_array("weights"):
+            raise DataError(
+                "the weights were given as an array, of which new data have no values: fit with a "
+                "column's name, weights='name', for intervals of new observations"
+            )
         conditional = random == "conditional" and self._has_random
         groups = row_groups(problem, frame) if conditional else None
         if groups is not None and new_levels == "error" and data is not None:
@@ -335,7 +340,7 @@ class LinearMixedFit(FittedEffects):
         return _summary.text(self, self.pearson_resid / self.sigma)
 
     def tidy(self, effects: str = "fixed", level: float = 0.95) -> pd.DataFrame:
-        """Return the estimates as a table, named as broom.mixed names them.
+        """Return the estimates as a table, in the manner of broom.mixed.
 
         Parameters
         ----------
@@ -358,7 +363,8 @@ class LinearMixedFit(FittedEffects):
     def augment(self) -> pd.DataFrame:
         """Return a table of the rows used: response, fitted values, fixed part, residuals."""
         fitted = self._training
-        return _tidy.augment(self._response(), fitted.mean, fitted.fixed, self._used)
+        index = self._frame().index[self._used]
+        return _tidy.augment(self._response(), fitted.mean, fitted.fixed, index)
 
     def __repr__(self) -> str:
         return str(self.summary())
@@ -405,6 +411,8 @@ def estimate(
     certificate = optimum.certificate
     if options.verbose:
         print(f"{fit.criterion_name} {fit.objective:.6f}: {certificate.message}")
+    for text, count in problem.design.not_a_number().items():
+        warn(f"{text!r} is not a number in {count} rows that have all it needs: they are left out")
     for term in optimum.unidentified:
         warn(
             f"the variances of {problem.formula.random[term].text} are not identified: the "

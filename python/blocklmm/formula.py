@@ -236,7 +236,8 @@ def _terms(part: _Part, text: str) -> list[Term]:
             head = _NUMBER.format("a number")
         raise _error(text, part.place(at), head.split("\n")[0]) from None
     except (SyntaxError, TypeError, ValueError) as error:
-        raise _error(text, part.place(0), str(error)) from None
+        what = "this" if isinstance(error, SyntaxError) else f"this ({error})"
+        raise _error(text, part.place(0), f"{what} can't be read as terms of a formula") from None
     order: dict[str, int] = {}
     for term in parsed:
         for factor in term.factors:
@@ -264,8 +265,8 @@ def _translate(text: str, start: int, end: int, is_value: bool = False) -> _Part
         if c in "'\"`":
             width = text.index(c, at + 1) + 1 - at
             new = text[at : at + width]
-        elif match := _FACTOR.match(text, at):
-            new, width = "C", match.end() - at
+        elif match := _R_WORDS.match(text, at):
+            new, width = _PYTHON_WORDS[match[0]], match.end() - at
         elif c == "(":
             calls.append(bool(re.search(r"[\w.]\s*$", text[start:at])))
         elif c == ")" and calls:
@@ -280,7 +281,14 @@ def _translate(text: str, start: int, end: int, is_value: bool = False) -> _Part
     return _Part("".join(out), places)
 
 
-_FACTOR = re.compile(r"(?<![\w.])(?:as\.)?factor(?=\s*\()")
+_R_WORDS = re.compile(r"(?<![\w.])(?:(?:as\.)?factor(?=\s*\()|TRUE(?![\w.])|FALSE(?![\w.]))|%in%")
+_PYTHON_WORDS = {
+    "factor": "C",
+    "as.factor": "C",
+    "TRUE": "True",
+    "FALSE": "False",
+    "%in%": ":",
+}
 
 
 def _error(text: str, at: int, message: str) -> FormulaError:

@@ -111,9 +111,10 @@ class Frame:
             try:
                 self._native = nw.from_native(data, eager_only=True)
             except TypeError:
+                hint = "; call .collect() first" if hasattr(data, "collect") else ""
                 raise DataError(
                     f"data of type {type(data).__name__!r} is no table: give a pandas, polars or "
-                    "pyarrow table, or a dict of arrays"
+                    f"pyarrow table, or a dict of arrays{hint}"
                 ) from None
             except nw.exceptions.DuplicateError as error:
                 raise DataError(f"two columns have the same name: {error}") from None
@@ -127,6 +128,24 @@ class Frame:
 
     def __contains__(self, name: str) -> bool:
         return name in self.names
+
+    @property
+    def index(self) -> pd.Index[Any]:
+        """The rows' labels: a pandas frame's own, or their numbers."""
+        if isinstance(self._native, pd.DataFrame):
+            return self._native.index
+        return pd.RangeIndex(self.n_rows)
+
+    def require_same_index(self, name: str, values: Any) -> None:
+        """Raise a DataError if values come as a Series with the rows' labels in another order."""
+        if not isinstance(values, pd.Series) or len(values) != self.n_rows:
+            return
+        rows = self.index
+        if not values.index.equals(rows) and values.index.sort_values().equals(rows.sort_values()):
+            raise DataError(
+                f"{name}: the Series has the rows' labels in another order; bring it into theirs, "
+                "or give .to_numpy() if it is in that order already"
+            )
 
     def column(self, name: str) -> Column:
         """Return a column by name.

@@ -322,6 +322,10 @@ def _optimum(f: Function, factor: FloatArray, here: Evaluation, message: str) ->
         elif converged:
             singular = any((np.diag(factor)[s] == 0).any() for s in f.structure.slices)
             message = "optimal, on the boundary (singular)" if singular else "optimal"
+            _, hessian = Chart(f.structure, factor).derivatives(here.gradient, here.hessian)
+            n_flat = int((np.abs(np.linalg.eigvalsh(hessian)) <= 1e-9 * f.n).sum())
+            if n_flat:
+                message += f"; not identified in {n_flat} of {len(hessian)} directions"
         else:
             message = "no descent is left, but the certificate does not hold"
     certificate = Certificate(gradient, lowest, f.n_evaluations, message)

@@ -58,13 +58,14 @@ class FittedParameters:
         return self._problem.formula.response
 
     def is_of_same_response(self, other: FittedParameters) -> bool:
-        """Tell whether another fit is to the same values of the response, offset included."""
+        """Tell whether another fit is to the same response, less the offset, and weights."""
         mine, others = (f._problem.response_fingerprint for f in (self, other))
         spread = np.sqrt(mine[1] / self.nobs)
         return (
             self.nobs == other.nobs
             and abs(mine[0] - others[0]) <= 1e-9 * (spread + abs(mine[0]))
             and abs(mine[1] - others[1]) <= 1e-6 * mine[1]
+            and abs(mine[2] - others[2]) <= 1e-9 * (self.nobs + abs(mine[2]))
         )
 
     @property
@@ -230,6 +231,8 @@ class FittedParameters:
 
 def normal_quantile(level: float) -> float:
     """Return the normal quantile of a two-sided interval of this level."""
-    if not 0 < level < 1:
-        raise ValueError(f"level is between 0 and 1, not {level!r}")
+    if not 0.5 <= level < 1:
+        raise ValueError(
+            f"level is between 0 and 1, and a coverage: 0.95, not 0.05; given was {level!r}"
+        )
     return float(ndtri(0.5 + level / 2))

@@ -95,6 +95,7 @@ class Problem:
         self.response_fingerprint = (
             float(statistics.core.shift[y]) + mean,
             float(statistics.core.plain_cross_products()[y, y]) - n * mean**2,
+            statistics.core.log_weights,
         )
         self._cross = cross
 
@@ -213,7 +214,7 @@ def _check_sizes(design: Design, formula: Formula, cross: FloatArray) -> None:
             if sizes[k] == 0:
                 raise DataError(
                     f"the random effect of {design.z_names[k]!r} in {term.text} can't be "
-                    "estimated: its column is zero in all rows"
+                    "estimated: its column is zero, or constant beside an intercept, in all rows"
                 )
         at += width
 

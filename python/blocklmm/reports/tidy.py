@@ -1,8 +1,8 @@
-"""A fit as tidy tables, named as broom.mixed names them."""
+"""A fit as tidy tables, in the manner of broom.mixed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,10 +61,10 @@ def augment(
     response: npt.NDArray[np.float64],
     fitted: npt.NDArray[np.float64],
     fixed: npt.NDArray[np.float64],
-    rows: npt.NDArray[np.bool_],
+    index: pd.Index[Any],
 ) -> pd.DataFrame:
-    """Return one row for each row used, indexed by its number in the data."""
+    """Return one row for each row used, indexed as the data are."""
     return pd.DataFrame(
         {"response": response, "fitted": fitted, "fixed": fixed, "resid": response - fitted},
-        index=pd.Index(np.flatnonzero(rows), name="row"),
+        index=index,
     )
