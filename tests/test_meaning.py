@@ -169,6 +169,17 @@ def test_flat_directions_are_counted():
     assert "not identified in 1 of 2 directions" in fit.certificate.message
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_flat_ridge_is_certified(seed):
+    """Fixed effects that take the intercepts' variance away leave a ridge, not a failure."""
+    rng = np.random.default_rng(seed)
+    data = pd.DataFrame({"x": rng.normal(size=400), "f": rng.choice(list("abcd"), 400)})
+    data["y"] = 0.5 * data.x + (data.f == "a") + rng.normal(size=400)
+    fit = bl.lmer("y ~ f + (x | f)", data)
+    assert fit.converged
+    assert "not identified" in fit.certificate.message
+
+
 def test_r_s_in_and_true():
     same("y ~ x %in% a", "y ~ x:a")
     names = list(bl.lmer("y ~ poly(x, 2, raw=TRUE)", DATA).params.index)

@@ -216,7 +216,7 @@ def _descend(
         flat = max(1e-13 * float(np.abs(values).max()), 1e-10 * f.n)
         newton = 0.5 * float((slopes**2 / np.maximum(np.abs(values), flat)).sum())
         if values[0] > -flat:
-            stalled = newton > 0.05 * before and newton < 1e-10
+            stalled = newton > 0.05 * before and newton < 1e-13
             if newton <= options.tolerance or stalled:
                 break
         before = newton
@@ -224,6 +224,8 @@ def _descend(
             message = f"stopped after {f.n_evaluations} evaluations"
             return _Descent(chart, here, message, flattest)
         in_basis, predicted = _trust_region_step(values, slopes, radius)
+        if predicted < rounding:  # flat directions have nothing to give, and lead far
+            in_basis = np.where(values > 1e-8 * f.n, in_basis, 0.0)
         length = float(np.linalg.norm(in_basis))
         next_chart = chart.moved(f.structure, vectors @ in_basis)
         there = f(next_chart.factor)
