@@ -13,6 +13,9 @@ from . import reader
 CASES = reader.names("cases")
 # Each school has one level of vr only: correlations and modes of the others are not identified.
 UNIDENTIFIED = "exam_unidentified_reml"
+REGULAR = [
+    name for name in CASES if name != UNIDENTIFIED and not reader.read("cases", name)["is_singular"]
+]
 
 
 @cache
@@ -107,15 +110,15 @@ def test_variance_components(case, fit):
         np.testing.assert_allclose(found[both], corr[both], atol=1e-3 if fit.singular else 1e-5)
 
 
-def test_theta(case, fit):
-    if case["name"] == UNIDENTIFIED or case["is_singular"]:
-        return  # theta itself is not unique there; the variance components are tested above
+@pytest.mark.parametrize("name", REGULAR)  # elsewhere theta itself is not unique
+def test_theta(name):
+    case, fit = reader.read("cases", name), fitted(name)
     np.testing.assert_allclose(fit.theta, case["theta"], rtol=1e-5, atol=1e-6)
 
 
-def test_conditional_modes(case, fit):
-    if case["name"] == UNIDENTIFIED:
-        return
+@pytest.mark.parametrize("name", [name for name in CASES if name != UNIDENTIFIED])
+def test_conditional_modes(name):
+    case, fit = reader.read("cases", name), fitted(name)
     slack = 1 + 100 * sharpness(case) / 1e-5
     ranef, sds, covs = fit.ranef(), fit.ranef_sd(), fit.ranef_cov()
     at = 0
