@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from .columns import Design
+from .design import Design
 from .statistics import RowStatistics
 
 FloatArray = npt.NDArray[np.float64]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from .columns import Design
+from .design import Design
 from .errors import ConvergenceError, DataError, RankDeficientError, labels_phrase
 from .formula import Formula
 from .frames import Frame

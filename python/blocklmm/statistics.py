@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from . import _core
-from .columns import Design
+from .design import Design
 from .errors import DataError, rows_phrase
 from .frames import Array, Categories, Frame, Numbers, SlicedNumbers
 

@@ -1,0 +1,166 @@
+"""The plan of all columns of [Z X y], and how to fill them from any frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+from .factors import CategoryFactor, ExpressionFactor, Factor
+from .formula import Formula, Term
+from .frames import Frame, Numbers, Source
+
+Recipe = tuple[Any, ...]
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class Design:
+    """The plan of all columns, and how to redo it on other data.
+
+    Attributes
+    ----------
+    recipes : list of tuple
+        How each column is made; see ``cpp/core/columns.hpp``.
+    columns : list of (int, bool)
+        U = [Z others y]: recipe, and whether the core may shift the column.
+    x_columns : list of int
+        Where each column of X stands in U.
+    x_recipes : list of int
+        The recipe of each column of X as the user means it.
+    inner_shifts : list of (int, int, float)
+        Columns j of X, products of indicators and a covariate, that stand in U with the covariate
+        less a constant c: x_j - c x_k, with k the column of the indicators alone.
+    blocks : list of int
+        Number of columns of each random-effects term.
+    z_anchor : list of int
+        For each column of Z, the constant column of its block, or -1.
+    ones : array of shape (p,) or None
+        Coefficients with X @ ones = 1, if X spans the constant by a term of its own.
+    offsets, weight, response : list of int, int, int
+        Their recipes; -1 without weights.
+    """
+
+    formula: Formula
+    recipes: list[Recipe] = field(default_factory=list)
+    columns: list[tuple[int, bool]] = field(default_factory=list)
+    x_columns: list[int] = field(default_factory=list)
+    x_recipes: list[int] = field(default_factory=list)
+    inner_shifts: list[tuple[int, int, float]] = field(default_factory=list)
+    x_names: list[str] = field(default_factory=list)
+    x_terms: list[Term] = field(default_factory=list)
+    z_names: list[str] = field(default_factory=list)
+    blocks: list[int] = field(default_factory=list)
+    z_anchor: list[int] = field(default_factory=list)
+    ones: FloatArray | None = None
+    offsets: list[int] = field(default_factory=list)
+    weight: int = -1
+    response: int = -1
+    n_random: int = 0
+    sources: list[SourceKey] = field(default_factory=list)
+    _factors: dict[str, Factor] = field(default_factory=dict)
+    _arrays: dict[str, Numbers] = field(default_factory=dict)
+
+    @property
+    def n_columns(self) -> int:
+        """Number of distinct columns of [Z X y]."""
+        return len(self.columns)
+
+    def source_name(self, source: int) -> str:
+        """Return the name of a source for messages."""
+        return self.sources[source].label
+
+    def loses_levels(self, rows: npt.NDArray[np.bool_]) -> bool:
+        """Tell whether a category has a level in none of some rows of the training data."""
+        return any(
+            isinstance(factor, CategoryFactor) and factor.loses_levels(rows)
+            for factor in self._factors.values()
+        )
+
+    def not_a_number(self) -> dict[str, int]:
+        """Return how often each expression gave no number though its columns have values."""
+        counts = {
+            factor.expression.text: sum(factor.expression.not_a_number.values())
+            for factor in self._factors.values()
+            if isinstance(factor, ExpressionFactor)
+        }
+        return {text: count for text, count in counts.items() if count}
+
+    @property
+    def has_categories(self) -> bool:
+        """Whether any factor is a category."""
+        return any(isinstance(factor, CategoryFactor) for factor in self._factors.values())
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Arrays are rows of data, which a pickle leaves behind; that they were given stays known.
+        state = {f: getattr(self, f) for f in self.__dataclass_fields__}
+        state["_arrays"] = dict.fromkeys(self._arrays)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    def has_array(self, role: str) -> bool:
+        """Tell whether the weights or the offset were given as an array."""
+        return role in self._arrays
+
+    def with_response(self, values: FloatArray) -> Design:
+        """Return the same design with other values in place of the response."""
+        source = self.recipes[self.response][1]
+        sources = list(self.sources)
+        sources[source] = SourceKey(sources[source].label, array="response")
+        arrays = {**self._arrays, "response": Numbers("response", values)}
+        return replace(self, sources=sources, _arrays=arrays)
+
+    def bind(self, frame: Frame, only: Iterable[int] | None = None) -> list[Source | None]:
+        """Return the sources as they stand in a frame; those not in ``only`` are None."""
+        wanted = set(range(len(self.sources)) if only is None else only)
+        return [
+            self._bind_one(key, frame) if k in wanted else None
+            for k, key in enumerate(self.sources)
+        ]
+
+    def needed_sources(self, recipes: Iterable[int]) -> set[int]:
+        """Return the sources that some recipes read, through their operands too."""
+        found: set[int] = set()
+        todo = list(recipes)
+        while todo:
+            kind, *rest = self.recipes[todo.pop()]
+            if kind in ("numeric", "lookup"):
+                found.add(rest[0])
+            elif kind in ("product", "difference"):
+                todo += rest[0]
+            elif kind == "centred":
+                todo.append(rest[0])
+        return found
+
+    def matrix(
+        self, frame: Frame, recipes: Sequence[int], start: int = 0, stop: int | None = None
+    ) -> FloatArray:
+        """Return some columns for some rows as a matrix; NaN where a value is missing."""
+        stop = frame.n_rows if stop is None else stop
+        sources = self.bind(frame, self.needed_sources(recipes))
+        n = stop - start
+        arrays = [np.empty(n) if s is None else s.rows(start, stop) for s in sources]
+        return _core.fill_matrix(self.recipes, list(recipes), arrays, n)
+
+    def _bind_one(self, key: SourceKey, frame: Frame) -> Source:
+        if key.array is not None:
+            return self._arrays[key.array]
+        factor = self._factors[key.factor]
+        return factor.source(frame, key.part)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKey:
+    """Which column of a frame, value of an expression, or array a source is."""
+
+    label: str
+    factor: str = ""
+    part: int = 0
+    array: str | None = None
