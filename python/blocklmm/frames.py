@@ -274,7 +274,7 @@ def _from_narwhals(name: str, series: nw.Series[Any]) -> Column:
     if dtype in (nw.Int128, nw.UInt128):
         raise DataError(f"column {name!r} has type {dtype}: convert it to 64 bits first")
     if dtype.is_numeric() or is_boolean:
-        if series.null_count() == 0 and not dtype.is_decimal():
+        if series.null_count() == 0 and not str(dtype).startswith("Decimal"):
             array = _one_array(series)
             if array is not None and array.dtype.kind in "biuf" and array.dtype != np.float16:
                 return Numbers(name, array, is_boolean)

@@ -122,7 +122,7 @@ class FittedParameters:
         return [self._problem.design.x_names[k] for k in self._problem.kept]
 
     def _series(self, values: FloatArray, name: str) -> pd.Series[float]:
-        return pd.Series(values, index=pd.Index(self._names), name=name)
+        return pd.Series(values.copy(), index=pd.Index(self._names), name=name)
 
     @property
     def params(self) -> pd.Series[float]:
