@@ -110,7 +110,6 @@ class _Builder:
 
         x = self._code_terms(formula.fixed)
         design.x_names = [c.fixed_name for _, c in x]
-        design.x_terms = [term for term, _ in x]
         design.ones = self._ones(formula.fixed, x)
         for random in formula.random:
             z = self._code_terms(random.terms, is_random=True)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from . import _core
 from .factors import CategoryFactor, ExpressionFactor, Factor
-from .formula import Formula, Term
+from .formula import Formula
 from .frames import Frame, Numbers, Source
 
 Recipe = tuple[Any, ...]
@@ -52,7 +52,6 @@ class Design:
     x_recipes: list[int] = field(default_factory=list)
     inner_shifts: list[tuple[int, int, float]] = field(default_factory=list)
     x_names: list[str] = field(default_factory=list)
-    x_terms: list[Term] = field(default_factory=list)
     z_names: list[str] = field(default_factory=list)
     blocks: list[int] = field(default_factory=list)
     z_anchor: list[int] = field(default_factory=list)

@@ -1,0 +1,240 @@
+"""Predictions, fits and options that can't be had: which error, and what it says."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import FrozenInstanceError
+
+import blocklmm as bl
+import numpy as np
+import pandas as pd
+import pytest
+
+from .bad_data import DATA, FORMULA, ROWS, N, says, with_values
+
+# -- predictions -----------------------------------------------------------------------------
+
+FIT = bl.lmer("y ~ x + a + (x | g)", DATA)
+NEW = DATA.iloc[:5]
+
+
+def test_unseen_groups_are_named():
+    new = NEW.assign(g=[1, 99, 100, 99, 2])
+    parts = ("'g'", "99, 100", "3 rows (row 1, 2, 3", "new_levels='population'")
+    for interval in (None, "prediction"):
+        with says(bl.DataError, *parts):
+            FIT.predict(new, interval=interval)
+
+
+def test_unseen_groups_take_the_population():
+    new = NEW.assign(g=[1, 99, 100, 99, 2])
+    found = FIT.predict(new, new_levels="population")
+    population = FIT.predict(new, random="population")
+    np.testing.assert_array_equal(found[1:4], population[1:4])
+    known = FIT.predict(new.iloc[[0, 4]])
+    np.testing.assert_allclose(found[[0, 4]], known, rtol=1e-14)
+    assert np.all(np.abs(found[[0, 4]] - population[[0, 4]]) > 1e-6)
+
+
+def test_unseen_text_groups_are_named():
+    fit = bl.lmer("y ~ x + (1 | b)", DATA)
+    with says(bl.DataError, "'b'", "'w'", "5 rows") as caught:
+        fit.predict(NEW.assign(b="w"))
+    assert "'u'" not in str(caught.value)
+
+
+def test_unseen_levels_of_a_fixed_category_are_named():
+    new = NEW.assign(a=["p", "q", "new", "other", "p"])
+    for random in ("conditional", "population"):
+        with says(bl.DataError, "column 'a'", "'new', 'other'", "not fitted with"):
+            FIT.predict(new, random=random)
+
+
+def test_new_data_without_a_column():
+    for name in ("x", "a", "g"):
+        with says(bl.DataError, f"there is no column {name!r}"):
+            FIT.predict(NEW.drop(columns=name))
+    with says(bl.DataError, "no column 'x'", "Did you mean 'X'?"):
+        FIT.predict(NEW.rename(columns={"x": "X"}))
+    without = NEW.drop(columns=["g", "y"])
+    np.testing.assert_array_equal(
+        FIT.predict(without, random="population"), FIT.predict(NEW, random="population")
+    )
+
+
+def test_new_data_of_another_type():
+    with says(bl.DataError, "'x'", "not numeric"):
+        FIT.predict(NEW.assign(x="u"))
+    with says(bl.DataError, "'x'", "complex"):
+        FIT.predict(NEW.assign(x=NEW["x"] + 1j))
+    with says(bl.DataError, "'int'", "is no table"):
+        FIT.predict(5)
+
+
+def test_missing_values_in_new_data_give_nan():
+    expected = FIT.predict(NEW)
+    for name, values in [
+        ("x", [np.nan, *NEW["x"][1:]]),
+        ("a", [None, *NEW["a"][1:]]),
+        ("g", pd.Categorical([None, *NEW["g"][1:]])),
+    ]:
+        found = FIT.predict(NEW.assign(**{name: values}))
+        np.testing.assert_allclose(found, [np.nan, *expected[1:]], rtol=1e-14)
+        table = FIT.predict(NEW.assign(**{name: values}), interval="prediction")
+        np.testing.assert_array_equal(table.isna().to_numpy(), [[True] * 3] + [[False] * 3] * 4)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "known"),
+    [
+        ("random", "blups", "'conditional'"),
+        ("new_levels", "ignore", "'population'"),
+        ("interval", "credible", "'prediction'"),
+    ],
+)
+def test_options_of_predict(option, value, known):
+    with says(ValueError, option, repr(value), known):
+        FIT.predict(NEW, **{option: value})
+
+
+@pytest.mark.parametrize("level", [0, 1, 95, -0.5, np.nan])
+def test_levels_of_intervals(level):
+    with says(ValueError, "between 0 and 1"):
+        FIT.conf_int(level)
+    with says(ValueError, "between 0 and 1"):
+        FIT.predict(NEW, interval="confidence", level=level)
+
+
+# -- fits and options ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["sigma", "objective", "params", "theta", "converged", "certificate", "anything"]
+)
+def test_a_fit_cannot_be_changed(name):
+    with pytest.raises(AttributeError, match=f"can't be changed.*{name}"):
+        setattr(FIT, name, 1.0)
+    with pytest.raises(AttributeError, match=f"can't be changed.*{name}"):
+        delattr(FIT, name)
+
+
+def test_parts_of_a_fit_cannot_be_changed():
+    with pytest.raises(ValueError, match="read-only"):
+        FIT.theta[0] = 1.0
+    with pytest.raises(FrozenInstanceError):
+        FIT.certificate.gradient = 0.0
+
+
+@pytest.mark.parametrize("part", ["params", "bse", "fittedvalues", "resid"])
+def test_what_a_fit_hands_out_is_a_copy(part):
+    before = np.array(getattr(FIT, part))
+    values = getattr(FIT, part)
+    if isinstance(values, pd.Series):
+        values.iloc[0] = 99.0
+    else:
+        values[0] = 99.0
+    np.testing.assert_array_equal(getattr(FIT, part), before)
+    modes = FIT.ranef()["g"]
+    modes.iloc[0, 0] = 99.0
+    assert FIT.ranef()["g"].iloc[0, 0] != 99.0
+
+
+def test_refit_wants_one_value_a_row():
+    for values in (np.ones(N - 1), np.ones((N, 2)), 1.0):
+        with says(bl.DataError, "shape", f"{N} rows"):
+            FIT.refit(values)
+    for value in (np.nan, np.inf):
+        values = np.where(ROWS == 3, value, DATA["y"])
+        with says(bl.DataError, "missing or infinite"):
+            FIT.refit(values)
+    with says(bl.DataError, "constant"):
+        FIT.refit(np.ones(N))
+    dropped = bl.lmer(FORMULA, with_values("x", [0], np.nan))
+    with says(bl.DataError, f"{N - 1} rows"):
+        dropped.refit(DATA["y"])
+    assert dropped.refit(DATA["y"][1:]).objective == dropped.objective
+
+
+def test_a_fit_without_its_data_says_so():
+    fit = pickle.loads(pickle.dumps(FIT))
+    for call in (fit.predict, fit.simulate, lambda: fit.refit(DATA["y"])):
+        with says(bl.DataError, "without its data"):
+            call()
+    np.testing.assert_array_equal(fit.predict(NEW), FIT.predict(NEW))
+
+
+def test_groups_by_name():
+    frame = bl.datasets.load("sleepstudy")
+    fit = bl.lmer(
+        "Reaction ~ Days + (Days | Subject)",
+        frame.assign(Subject="S" + frame["Subject"].astype(str)),
+    )
+    with says(bl.DataError, "'Subject'", "'S3088'", "mean 'S308'"):
+        fit.marginal_cov("S3088")
+    plain = bl.lmer("Reaction ~ Days", frame)
+    with says(bl.DataError, "no random terms"):
+        plain.marginal_cov("S308")
+    assert plain.ranef() == {}
+    with pytest.raises(KeyError, match=r"'Subjects'.*'Subject'"):
+        fit.varcorr["Subjects"]
+
+
+def test_arguments_of_a_model():
+    for name in ("missing", "rank_deficient"):
+        with says(ValueError, name, "'drop' or 'error'", "'ignore'"):
+            bl.lmer(FORMULA, DATA, **{name: "ignore"})
+    for start in ([1.0, 2.0], [np.nan], [[1.0]], []):
+        with says(ValueError, "theta is a vector of 1 finite numbers"):
+            bl.lmer(FORMULA, DATA, start=start)
+    model = bl.LinearMixedModel("y ~ x + (x | g)", DATA)
+    with says(ValueError, "vector of 3"):
+        model.objective([1.0])
+
+
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("n_threads", [0, -1, 1.5, True, None, "2"]),
+        ("max_evaluations", [0, -1, 2.5, False, None]),
+        ("tolerance", [0.0, -1e-9, np.nan]),
+    ],
+)
+def test_options_check_themselves(option, values):
+    for value in values:
+        with says(ValueError, "FitOptions", option, repr(value)):
+            bl.FitOptions(**{option: value})
+
+
+def test_options_are_frozen():
+    options = bl.FitOptions(n_threads=np.int64(2), max_evaluations=7)
+    with pytest.raises(FrozenInstanceError):
+        options.n_threads = 1
+    with pytest.raises(TypeError):
+        bl.FitOptions(2)
+
+
+def test_stopping_early_is_no_convergence():
+    options = bl.FitOptions(max_evaluations=1)
+    with pytest.warns(bl.ConvergenceWarning, match="not certified") as caught:
+        fit = bl.lmer(FORMULA, DATA, options=options)
+    assert caught[0].filename == __file__
+    assert not fit.converged
+
+
+def test_anova_wants_fits_to_the_same_data():
+    with says(ValueError):
+        bl.anova()
+    with says(ValueError, "two or more"):
+        bl.anova(FIT)
+    fewer = bl.lmer(FORMULA, DATA[:50])
+    with says(bl.DataError, "same data", "60 rows", "50 rows"):
+        bl.anova(FIT, fewer)
+    other = bl.lmer("log(y + 5) ~ x + (1 | g)", DATA)
+    with says(bl.DataError, "'y'", "'log(y + 5)'"):
+        bl.anova(FIT, other)
+
+
+def test_unknown_data_sets():
+    with says(bl.DataError, "'sleepstdy'", "mean 'sleepstudy'") as caught:
+        bl.datasets.load("sleepstdy")
+    assert "Dyestuff" in str(caught.value)
