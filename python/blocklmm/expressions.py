@@ -8,6 +8,7 @@ Any other is evaluated once on the whole data, and can't be redone on new data.
 from __future__ import annotations
 
 import ast
+import keyword
 import re
 from typing import Any
 
@@ -50,7 +51,7 @@ class Expression:
 
     def __init__(self, text: str, frame: Frame) -> None:
         self.text = text
-        self._quoted = text = _quote_dotted(text, frame)
+        self._quoted = text = _quote_names(text, frame)
         calls = _calls(text)
         self.variables = _variables(text, frame)
         self._whole: FloatArray | None = None
@@ -123,7 +124,7 @@ class Expression:
     def _evaluate(self, spec: ModelSpec, data: Any) -> tuple[ModelSpec, FloatArray]:
         try:
             with np.errstate(all="ignore"):
-                matrix = spec.get_model_matrix(data, context=_CONTEXT)
+                matrix = spec.get_model_matrix(data.rename(columns=_alias), context=_CONTEXT)
         except FormulaicError as error:
             raise FormulaError(f"{self.text!r} can't be evaluated: {error}") from None
         except Exception as error:
@@ -160,12 +161,18 @@ def _calls(text: str) -> set[str]:
     return found
 
 
-def _quote_dotted(text: str, frame: Frame) -> str:
-    """Put columns such as ``my.x`` into backticks, for Python would read an attribute."""
-    for name in sorted((n for n in frame.names if "." in n), key=len, reverse=True):
+def _quote_names(text: str, frame: Frame) -> str:
+    """Put columns such as ``my.x`` and ``yield`` into backticks: Python reads something else."""
+    names = (n for n in frame.names if "." in n or keyword.iskeyword(n))
+    for name in sorted(names, key=len, reverse=True):
         if re.fullmatch(r"[\w.]+", name):
-            text = re.sub(rf"(?<![\w.`]){re.escape(name)}(?![\w.`(])", f"`{name}`", text)
+            text = re.sub(rf"(?<![\w.`]){re.escape(name)}(?![\w.`(])", f"`{_alias(name)}`", text)
     return text
+
+
+def _alias(name: str) -> str:
+    """Return what formulaic is told a column's name is: a keyword is no name, quoted or not."""
+    return f"{name}." if keyword.iskeyword(name) else name
 
 
 def _require_finite(text: str, data: pd.DataFrame) -> None:
@@ -182,7 +189,8 @@ def _require_finite(text: str, data: pd.DataFrame) -> None:
 
 
 def _variables(text: str, frame: Frame) -> list[str]:
-    names: list[str] = re.findall(r"`([^`]+)`", text)
+    aliases = {_alias(name): name for name in frame.names}
+    names: list[str] = [aliases.get(name, name) for name in re.findall(r"`([^`]+)`", text)]
     names += [
         node.id
         for node in ast.walk(_tree(text))
