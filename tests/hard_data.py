@@ -1,7 +1,8 @@
 """Small data made to trap optimisers: singular truths, few groups, covariates scaled and shifted.
 
-``python -m tests.hard_data 500`` fits that many, each from its own start and from many others, and
-prints the fits that end above the best optimum found, or that are not certified.
+``python -m tests.hard_data 500`` fits that many with one grouping factor, each from its own start
+and from many others, and prints the fits that end above the best optimum found, or that are not
+certified; ``python -m tests.hard_data 500 several`` does so with two.
 """
 
 from __future__ import annotations
@@ -42,6 +43,36 @@ def make(seed):
     return formula, {"y": y, "t": t, "z": z, "g": groups}, bool(rng.random() < 0.5)
 
 
+SEVERAL = (
+    "y ~ t + (1 | g) + (1 | h)",
+    "y ~ t + (t | g) + (1 | h)",
+    "y ~ t + (t | g) + (t | h)",
+    "y ~ t + (1 | g/h)",
+    "y ~ t + (t | g/h)",
+    "y ~ t + (t || g) + (1 | h) + (1 | g:h)",
+)
+
+
+def make_several(seed):
+    """The same with two grouping factors, nested, crossed or partly so."""
+    rng = np.random.default_rng(seed)
+    n_g, n_h = int(rng.integers(4, 16)), int(rng.integers(3, 9))
+    n = 3 * n_g * n_h + int(rng.integers(0, 200))
+    g = rng.integers(0, n_g, n)
+    h = np.where(rng.random(n) < rng.choice([0.0, 0.7]), g % n_h, rng.integers(0, n_h, n))
+    t = rng.normal(size=n) if rng.random() < 0.5 else rng.integers(0, 6, n).astype(float)
+    y = 1 + 0.5 * t + rng.normal(size=n) * rng.choice([0.1, 1, 5])
+    for labels in (g, h, g * n_h + h):
+        factor = np.tril(rng.normal(size=(2, 2))) * rng.choice([0, 0.1, 0.5, 2])
+        factor[:, rng.integers(0, 3) :] = 0
+        effects = rng.normal(size=(labels.max() + 1, 2)) @ factor.T
+        y += effects[labels, 0] + effects[labels, 1] * t
+    scale = rng.choice([1e-3, 1, 1e3])
+    t = t * scale + rng.choice([0, 10]) * scale
+    formula = SEVERAL[rng.integers(len(SEVERAL))]
+    return formula, {"y": y, "t": t, "g": g, "h": h}, bool(rng.random() < 0.5)
+
+
 def best_of_many(model, reml, n_theta, n_starts, seed):
     """The lowest criterion from random starts, whether certified or not."""
     rng = np.random.default_rng(seed)
@@ -57,7 +88,7 @@ def best_of_many(model, reml, n_theta, n_starts, seed):
     return lowest
 
 
-def study(seeds, n_starts):
+def study(seeds, n_starts, make=make):
     """Return (seed, formula, excess over the best, evaluations, certified) for each data set."""
     rows = []
     for seed in seeds:
@@ -71,7 +102,8 @@ def study(seeds, n_starts):
 
 
 if __name__ == "__main__":
-    rows = study(range(int(sys.argv[1])), n_starts=20)
+    kind = make_several if sys.argv[2:] == ["several"] else make
+    rows = study(range(int(sys.argv[1])), n_starts=20, make=kind)
     for row in rows:
         if row[2] > 1e-6 or not row[4]:
             print(*row)

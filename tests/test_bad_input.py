@@ -68,11 +68,6 @@ def test_unknown_functions_are_named():
         bl.lmer("y ~ sqroot(x)", DATA)
 
 
-def test_several_grouping_factors_are_named():
-    with says(bl.BlocklmmError, "(a, b)", "grouping factors"):
-        bl.lmer("y ~ x + (1 | a) + (1 | b)", DATA)
-
-
 @pytest.mark.parametrize(
     "data",
     [

@@ -146,17 +146,16 @@ def test_closed_statistics_take_no_more_rows():
         recipes=[("constant",), ("numeric", 0)],
         columns=[0, 1],
         shifted=[False, False],
-        n_random=1,
+        factors=[([0, 1], 1, 2)],
         n_sources=1,
         weight=-1,
-        n_slots=2,
     )
     rows = np.arange(4.0), np.array([0, 1, 0, 1])
-    core.update([rows[0]], rows[1], 0, 1)
+    core.update([rows[0]], [rows[1]], [0], 4, 1)
     core.finish()
     for closed in (core, pickle.loads(pickle.dumps(core))):
         with pytest.raises(ValueError, match="closed"):
-            closed.update([rows[0]], rows[1], 0, 1)
+            closed.update([rows[0]], [rows[1]], [0], 4, 1)
         with pytest.raises(ValueError, match="closed"):
             closed.finish()
 

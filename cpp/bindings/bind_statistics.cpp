@@ -62,41 +62,84 @@ py::list issues_of(const std::vector<RowIssues>& issues) {
   return out;
 }
 
-// Z_i'U_i of all groups as a (groups, q, u) array: for tests and reports, not for fitting.
-py::array_t<double> group_products(const Statistics& self) {
-  const Index q = self.n_random(), u = self.n_columns();
-  py::array_t<double> out({self.n_groups(), q, u});
+const LevelRecords& factor_of(const Statistics& self, Index factor) {
+  require(factor >= 0 && factor < self.n_factors(), "a factor's number");
+  return self.factor(factor);
+}
+
+// Z_i'U_i of all levels of a factor as a (levels, q, columns) array, columns in the order of the
+// factor's plan: for tests and reports, not for fitting.
+py::array_t<double> level_products(const Statistics& self, Index factor) {
+  const LevelRecords& records = factor_of(self, factor);
+  const Index q = records.n_random(), u = static_cast<Index>(records.columns().size());
+  py::array_t<double> out({records.n_levels(), q, u});
   auto view = out.mutable_unchecked<3>();
-  for (Index i = 0; i < self.n_groups(); ++i)
+  for (Index i = 0; i < records.n_levels(); ++i)
     for (Index a = 0; a < q; ++a)
-      for (Index b = 0; b < u; ++b) view(i, a, b) = self.record(i)[self.position(a, b)];
+      for (Index b = 0; b < u; ++b) view(i, a, b) = records.record(i)[records.position(a, b)];
   return out;
+}
+
+py::array_t<std::int64_t> level_rows(const Statistics& self, Index factor) {
+  const LevelRecords& records = factor_of(self, factor);
+  py::array_t<std::int64_t> out(records.n_levels());
+  auto view = out.mutable_unchecked<1>();
+  for (Index i = 0; i < records.n_levels(); ++i) view(i) = records.n_rows(i);
+  return out;
+}
+
+template <class T>
+py::array_t<T> array_of(const std::vector<T>& values) {
+  return py::array_t<T>(static_cast<Index>(values.size()), values.data());
+}
+
+template <class T>
+std::vector<T> vector_of(const py::handle& object) {
+  const auto array = object.cast<py::array_t<T, py::array::c_style>>();
+  return {array.data(), array.data() + array.size()};
+}
+
+// (major, minor, block size, start, level, values) of each two factors.
+py::tuple as_tuple(const PairBlocks& pairs) {
+  return py::make_tuple(pairs.major, pairs.minor, pairs.block_size, array_of(pairs.start),
+                        array_of(pairs.level), array_of(pairs.values));
 }
 
 py::tuple saved(const Statistics& self) {
   const Statistics::State state = self.state();
-  return py::make_tuple(
-      state.n_columns, state.n_random, state.n_groups, state.n_rows_used, state.n_rows_seen,
-      state.log_weights, state.shift, state.sums, state.cross, state.plain,
-      py::array_t<double>(static_cast<Index>(state.records.size()), state.records.data()),
-      state.group_fits);
+  py::list factors, pairs;
+  for (const auto& f : state.factors)
+    factors.append(
+        py::make_tuple(f.columns, f.n_random, f.n_levels, array_of(f.records), f.group_fits));
+  for (const PairBlocks& two : state.pairs) pairs.append(as_tuple(two));
+  return py::make_tuple(state.n_columns, state.n_rows_used, state.n_rows_seen, state.log_weights,
+                        state.shift, state.sums, state.cross, state.plain, factors, pairs);
 }
 
 Statistics restored(const py::tuple& saved) {
-  require(saved.size() == 12, "a saved state of another version");
-  const auto records = saved[10].cast<py::array_t<double, py::array::c_style>>();
-  return Statistics(Statistics::State{saved[0].cast<Index>(),
-                                      saved[1].cast<Index>(),
-                                      saved[2].cast<Index>(),
-                                      saved[3].cast<Index>(),
-                                      saved[4].cast<Index>(),
-                                      saved[5].cast<double>(),
-                                      saved[6].cast<Vector>(),
-                                      saved[7].cast<Vector>(),
-                                      saved[8].cast<Vector>(),
-                                      saved[9].cast<Vector>(),
-                                      {records.data(), records.data() + records.size()},
-                                      saved[11].cast<Matrix>()});
+  require(saved.size() == 10, "a saved state of another version");
+  Statistics::State state{saved[0].cast<Index>(),
+                          saved[1].cast<Index>(),
+                          saved[2].cast<Index>(),
+                          saved[3].cast<double>(),
+                          saved[4].cast<Vector>(),
+                          saved[5].cast<Vector>(),
+                          saved[6].cast<Vector>(),
+                          saved[7].cast<Vector>(),
+                          {},
+                          {}};
+  for (const py::handle& item : saved[8]) {
+    const auto f = item.cast<py::tuple>();
+    state.factors.push_back({f[0].cast<std::vector<Index>>(), f[1].cast<Index>(),
+                             f[2].cast<Index>(), vector_of<double>(f[3]), f[4].cast<Matrix>()});
+  }
+  for (const py::handle& item : saved[9]) {
+    const auto two = item.cast<py::tuple>();
+    state.pairs.push_back({two[0].cast<Index>(), two[1].cast<Index>(), two[2].cast<Index>(),
+                           vector_of<Index>(two[3]), vector_of<std::int32_t>(two[4]),
+                           vector_of<double>(two[5])});
+  }
+  return Statistics(std::move(state));
 }
 
 }  // namespace
@@ -104,46 +147,57 @@ Statistics restored(const py::tuple& saved) {
 void bind_statistics(py::module_& module) {
   py::class_<Statistics>(module, "Statistics")
       .def(py::init([](const std::vector<py::tuple>& recipes, std::vector<Index> columns,
-                       std::vector<bool> shifted, Index n_random, Index n_sources, Index weight,
-                       Index n_slots) {
+                       std::vector<bool> shifted,
+                       const std::vector<std::tuple<std::vector<Index>, Index, Index>>& factors,
+                       Index n_sources, Index weight) {
              StatisticsPlan plan;
              for (const py::tuple& spec : recipes) plan.recipes.push_back(recipe_of(spec));
              plan.columns = std::move(columns);
              plan.shifted.assign(shifted.begin(), shifted.end());
-             plan.n_random = n_random;
+             for (const auto& [own, n_random, n_slots] : factors)
+               plan.factors.push_back({own, n_random, n_slots});
              plan.n_sources = n_sources;
              plan.weight = weight;
-             return Statistics(std::move(plan), n_slots);
+             return Statistics(std::move(plan));
            }),
            py::kw_only(), py::arg("recipes"), py::arg("columns"), py::arg("shifted"),
-           py::arg("n_random"), py::arg("n_sources"), py::arg("weight"), py::arg("n_slots"))
+           py::arg("factors"), py::arg("n_sources"), py::arg("weight"))
       .def("adopt", &Statistics::adopt, py::arg("shift"), py::arg("response_fit"),
            py::arg("group_fits"))
       .def(
           "update",
-          [](Statistics& self, const std::vector<py::array>& arrays, const py::array& labels,
-             std::int64_t base, int n_threads) {
-            const Index n_rows = labels.shape(0);
-            std::vector<Source> sources;
+          [](Statistics& self, const std::vector<py::array>& arrays,
+             const std::vector<py::array>& labels, const std::vector<std::int64_t>& bases,
+             Index n_rows, int n_threads) {
+            std::vector<Source> sources, groups;
             for (const py::array& array : arrays) sources.push_back(source_of(array, n_rows));
-            const Source groups = source_of(labels, n_rows);
+            for (const py::array& array : labels) groups.push_back(source_of(array, n_rows));
             const py::gil_scoped_release released;
-            self.update(sources, groups, base, n_rows, n_threads);
+            self.update(sources, groups, bases, n_rows, n_threads);
           },
-          py::arg("sources"), py::arg("labels"), py::arg("base"), py::arg("n_threads"))
+          py::arg("sources"), py::arg("labels"), py::arg("bases"), py::arg("n_rows"),
+          py::arg("n_threads"))
       .def("finish", &Statistics::finish)
       .def("cross_products", &Statistics::cross_products)
       .def("plain_cross_products", &Statistics::plain_cross_products)
       .def_property_readonly("sums", [](const Statistics& self) { return Vector(self.sums()); })
-      .def("group_products", &group_products)
-      .def("group_rows",
+      .def("level_products", &level_products, py::arg("factor"))
+      .def("level_rows", &level_rows, py::arg("factor"))
+      .def("n_levels",
+           [](const Statistics& self, Index factor) { return factor_of(self, factor).n_levels(); })
+      .def("pairs",
            [](const Statistics& self) {
-             py::array_t<std::int64_t> out(self.n_groups());
-             auto view = out.mutable_unchecked<1>();
-             for (Index i = 0; i < self.n_groups(); ++i) view(i) = self.group_rows(i);
+             py::list out;
+             for (const PairBlocks& two : self.pairs()) out.append(as_tuple(two));
              return out;
            })
-      .def_property_readonly("n_groups", &Statistics::n_groups)
+      .def("pair_counts",
+           [](const Statistics& self) {
+             py::list out;
+             for (const PairBlocks& two : self.pairs())
+               out.append(py::make_tuple(two.major, two.minor, two.n_pairs()));
+             return out;
+           })
       .def_property_readonly("n_rows_used", &Statistics::n_rows_used)
       .def_property_readonly("n_rows_seen", &Statistics::n_rows_seen)
       .def_property_readonly("log_weights", &Statistics::log_weights)

@@ -9,5 +9,6 @@ namespace blocklmm::python {
 
 void bind_statistics(pybind11::module_& module);
 void bind_objective(pybind11::module_& module);
+void bind_sparse_objective(pybind11::module_& module);
 
 }  // namespace blocklmm::python

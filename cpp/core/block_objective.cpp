@@ -10,7 +10,6 @@ namespace {
 
 constexpr Index kTaskBatches = 512;
 constexpr double kGraded = 30;  // entries of lambda from which products lose what matters
-constexpr double kLog2Pi = 1.837877066409345483560659472811;
 
 struct Sizes {
   Index q, m;
@@ -203,20 +202,6 @@ Kernels pick_kernels(Index q) {
   }
 }
 
-// S = R'R by columns; a pivot that is not positive ends it.
-Matrix upper_factor(const Matrix& S) {
-  const Index m = S.rows();
-  Matrix R = Matrix::Zero(m, m);
-  for (Index j = 0; j < m; ++j) {
-    for (Index i = 0; i < j; ++i)
-      R(i, j) = (S(i, j) - R.col(i).head(i).dot(R.col(j).head(i))) / R(i, i);
-    const double pivot = S(j, j) - R.col(j).head(j).squaredNorm();
-    if (!(pivot > 0) || !std::isfinite(pivot)) throw NotPositiveDefinite(j);
-    R(j, j) = std::sqrt(pivot);
-  }
-  return R;
-}
-
 // u'M v' contracted with the packed pairs: sum of A_ij B_kl over the groups, symmetrised.
 class PairTensor {
  public:
@@ -237,8 +222,8 @@ class PairTensor {
 }  // namespace
 
 BlockObjective::BlockObjective(const Statistics& statistics, std::vector<Index> x_columns,
-                               std::vector<Entry> free_entries)
-    : units_(statistics, std::move(x_columns)),
+                               const std::vector<Index>& z_columns, std::vector<Entry> free_entries)
+    : units_(statistics, std::move(x_columns), z_columns),
       groups_(statistics, units_),
       free_(std::move(free_entries)) {
   for (const auto& [row, column] : free_)
@@ -246,8 +231,8 @@ BlockObjective::BlockObjective(const Statistics& statistics, std::vector<Index> 
             "a free entry of lambda");
 }
 
-BlockEvaluation BlockObjective::evaluate(const Matrix& lambda, bool reml, bool derivatives,
-                                         int n_threads) const {
+Evaluation BlockObjective::evaluate(const Matrix& lambda, bool reml, bool derivatives,
+                                    int n_threads) const {
   const Index p = units_.p, q = units_.q, m = p + 1;
   require(lambda.rows() == q && lambda.cols() == q, "lambda is q x q");
   const Sizes sizes{q, m};
@@ -279,15 +264,10 @@ BlockEvaluation BlockObjective::evaluate(const Matrix& lambda, bool reml, bool d
     logdet = sum_logdet.total(0.0);
   }
 
-  const Matrix R = upper_factor(S);
-  const double nu = static_cast<double>(reml ? units_.n - p : units_.n), r = R(p, p);
-  require(nu > 0, "more rows than coefficients");
-  BlockEvaluation result;
-  result.value = logdet + nu * (1 + kLog2Pi + 2 * std::log(r) - std::log(nu));
-  if (reml) result.value += 2 * R.diagonal().head(p).array().log().sum();
-  result.inverse_factor = R.triangularView<Eigen::Upper>().solve(Matrix::Identity(m, m));
+  Evaluation result = profiled(S, logdet, units_.n, reml);
   if (!derivatives) return result;
 
+  const double nu = static_cast<double>(reml ? units_.n - p : units_.n);
   Matrix N = result.inverse_factor;
   N.col(p) *= std::sqrt(nu);
   const Index h = sizes.triangle(), n_pairs = h * (h + 1) / 2;

@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "criterion.hpp"
 #include "patterns.hpp"
 
 // The profiled criterion of a model whose random terms share one grouping factor, in the units of
@@ -28,21 +29,12 @@
 
 namespace blocklmm {
 
-using Entry = std::pair<Index, Index>;  // row and column of a free entry of lambda
-
-struct BlockEvaluation {
-  double value = 0;       // f
-  Matrix inverse_factor;  // R_S^-1, (p+1) x (p+1) upper triangular
-  Vector gradient;
-  Matrix hessian, gamma;  // empty where only the value was asked for
-};
-
 class BlockObjective {
  public:
   BlockObjective(const Statistics& statistics, std::vector<Index> x_columns,
-                 std::vector<Entry> free_entries);
+                 const std::vector<Index>& z_columns, std::vector<Entry> free_entries);
 
-  BlockEvaluation evaluate(const Matrix& lambda, bool reml, bool derivatives, int n_threads) const;
+  Evaluation evaluate(const Matrix& lambda, bool reml, bool derivatives, int n_threads) const;
 
   const Standardization& units() const { return units_; }
   // What is left of C = M'M within the groups, with lambda infinitely large.

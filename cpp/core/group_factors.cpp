@@ -16,10 +16,11 @@ double unit_of(double sum_of_squares, Index n) {
 
 }  // namespace
 
-Standardization::Standardization(const Statistics& statistics, std::vector<Index> x_columns)
+Standardization::Standardization(const Statistics& statistics, std::vector<Index> x_columns,
+                                 const std::vector<Index>& z_columns)
     : n(statistics.n_rows_used()),
       p(static_cast<Index>(x_columns.size())),
-      q(statistics.n_random()),
+      q(static_cast<Index>(z_columns.size())),
       m_columns(std::move(x_columns)) {
   for (const Index j : m_columns)
     require(j >= 0 && j < statistics.n_columns() - 1, "a column of X");
@@ -30,23 +31,27 @@ Standardization::Standardization(const Statistics& statistics, std::vector<Index
   for (Index j = 0; j <= p; ++j) m_scale[j] = unit_of(C(j, j), n);
   C = (m_scale.cwiseInverse().asDiagonal() * C * m_scale.cwiseInverse().asDiagonal()).eval();
   z_scale.resize(q);
-  for (Index j = 0; j < q; ++j) z_scale[j] = unit_of(cross(j, j), n);
+  for (Index j = 0; j < q; ++j) {
+    const Index column = z_columns[static_cast<std::size_t>(j)];
+    z_scale[j] = unit_of(cross(column, column), n);
+  }
 }
 
 GroupFactors::GroupFactors(const Statistics& statistics, const Standardization& units)
     : R(Matrix::Zero(units.q, units.q)),
       Y(Matrix::Zero(units.q, units.p + 1)),
       explained(Vector::Zero(units.q)),
-      statistics_(statistics),
+      records_(statistics.factor(0)),
+      group_fits_(statistics.group_fits(0)),
       units_(units) {
   for (Index j = 0; j < units.q; ++j)
-    for (Index i = 0; i < units.q; ++i) a_.push_back(statistics.position(i, j));
+    for (Index i = 0; i < units.q; ++i) a_.push_back(records_.position(i, j));
   for (const Index column : units.m_columns)
-    for (Index i = 0; i < units.q; ++i) d_.push_back(statistics.position(i, column));
+    for (Index i = 0; i < units.q; ++i) d_.push_back(records_.position_of_column(i, column));
 }
 
 void GroupFactors::compute(Index group) {
-  const double* record = statistics_.record(group);
+  const double* record = records_.record(group);
   const Index q = units_.q, m = units_.p + 1;
   // each sum of n_i products may be off by n_i roundings
   const double rounding = (8 + record[0]) * std::numeric_limits<double>::epsilon();
@@ -69,9 +74,8 @@ void GroupFactors::compute(Index group) {
       for (Index k = 0; k < i; ++k) sum -= R(k, i) * Y(k, j);
       Y(i, j) = R(i, i) > 0 ? sum / R(i, i) : 0.0;
     }
-  if (statistics_.group_fits().size())
-    explained = R * units_.z_scale.cwiseProduct(statistics_.group_fits().col(group)) /
-                units_.m_scale[m - 1];
+  if (group_fits_.size())
+    explained = R * units_.z_scale.cwiseProduct(group_fits_.col(group)) / units_.m_scale[m - 1];
 }
 
 Vector GroupFactors::own_fit() const {

@@ -4,7 +4,7 @@
 
 #include "statistics.hpp"
 
-// What the objective needs of one group, in units in which every column has root mean square one.
+// What the objective of one grouping factor needs of one group, in units in which every column has root mean square one.
 // The rows of group i are compressed by their own QR decomposition, taken from the cross products:
 //
 //     A_i = R_i'R_i,   Y_i = R_i^-T D_i,   so that   D_i'T(I + A_i T)^-1 D_i
@@ -21,7 +21,9 @@ namespace blocklmm {
 
 // Which columns of the statistics make Z and M = [X y], and the unit of each.
 struct Standardization {
-  Standardization(const Statistics& statistics, std::vector<Index> x_columns);
+  // z_columns: the columns of the statistics that make Z, in the order of lambda's rows.
+  Standardization(const Statistics& statistics, std::vector<Index> x_columns,
+                  const std::vector<Index>& z_columns);
 
   Index n = 0, p = 0, q = 0;
   std::vector<Index> m_columns;  // columns of the statistics, y last
@@ -40,7 +42,8 @@ class GroupFactors {
   Vector own_fit() const;
 
  private:
-  const Statistics& statistics_;
+  const LevelRecords& records_;
+  const Matrix& group_fits_;
   const Standardization& units_;
   std::vector<Index> a_, d_;  // positions in a record
 };

@@ -8,7 +8,7 @@ namespace blocklmm {
 namespace {
 
 void require_matching(const Statistics& statistics, const Standardization& units) {
-  require(statistics.n_random() == units.q &&
+  require(statistics.n_factors() == 1 && statistics.factor(0).n_random() == units.q &&
               statistics.n_columns() == units.m_columns.back() + 1 &&
               statistics.n_rows_used() == units.n,
           "the statistics are not those of the objective");

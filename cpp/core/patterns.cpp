@@ -13,10 +13,10 @@ constexpr double kRounding = 64 * std::numeric_limits<double>::epsilon();
 // The pattern of each group, numbered by first appearance; empty where hardly any are equal.
 class PatternFinder {
  public:
-  PatternFinder(const Statistics& statistics) : statistics_(statistics) {
-    const Index q = statistics.n_random(), n_groups = statistics.n_groups();
+  PatternFinder(const LevelRecords& records) : records_(records) {
+    const Index q = records.n_random(), n_groups = records.n_levels();
     for (Index j = 0; j < q; ++j)
-      for (Index i = 0; i <= j; ++i) positions_.push_back(statistics.position(i, j));
+      for (Index i = 0; i <= j; ++i) positions_.push_back(records.position(i, j));
     for (Index i = 0; i < n_groups; ++i) {
       if (i == kSample && 2 * n_patterns() > kSample) {
         pattern_of_.clear();
@@ -33,7 +33,7 @@ class PatternFinder {
   static constexpr Index kSample = 2048;
 
   Index find(Index group) {
-    const double* record = statistics_.record(group);
+    const double* record = records_.record(group);
     std::uint64_t hash = 0;
     for (const Index k : positions_) {
       std::uint64_t bits;
@@ -43,8 +43,7 @@ class PatternFinder {
     }
     const auto [begin, end] = by_hash_.equal_range(hash);
     for (auto it = begin; it != end; ++it) {
-      const double* other =
-          statistics_.record(representatives_[static_cast<std::size_t>(it->second)]);
+      const double* other = records_.record(representatives_[static_cast<std::size_t>(it->second)]);
       bool equal = true;
       for (const Index k : positions_) equal &= record[k] == other[k];
       if (equal) return it->second;
@@ -54,7 +53,7 @@ class PatternFinder {
     return n_patterns() - 1;
   }
 
-  const Statistics& statistics_;
+  const LevelRecords& records_;
   std::vector<Index> positions_, pattern_of_, representatives_;
   std::unordered_multimap<std::uint64_t, Index> by_hash_;
 };
@@ -78,6 +77,7 @@ Matrix semidefinite_factor(const Matrix& K, const Vector& total) {
 
 PackedGroups::PackedGroups(const Statistics& statistics, const Standardization& units)
     : within(units.C) {
+  if (units.q == 0) return;
   const Index q = units.q, m = units.p + 1, n_groups = statistics.n_groups();
   const Index size = q * m;
   batch_size_ = q * (q + 1) / 2 + size + 1;
@@ -103,7 +103,7 @@ PackedGroups::PackedGroups(const Statistics& statistics, const Standardization& 
     }
   };
 
-  const PatternFinder finder(statistics);
+  const PatternFinder finder(statistics.factor(0));
   const std::vector<Index>& pattern_of = finder.pattern_of();
   if (pattern_of.empty() || 2 * finder.n_patterns() * size > n_groups) {
     data_.reserve(static_cast<std::size_t>((n_groups + kLanes - 1) / kLanes * batch_size_));

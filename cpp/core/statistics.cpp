@@ -23,11 +23,11 @@ void RowIssues::append(const RowIssues& later) {
 }
 
 struct Statistics::Unit {
-  Unit(Index packed, Index n_columns, std::size_t n_issues)
+  Unit(Index packed, Index n_columns, std::size_t n_sources, std::size_t n_factors)
       : cross(Vector::Zero(packed)),
         sums(Vector::Zero(n_columns)),
-        missing(n_issues),
-        infinite(n_issues) {}
+        missing(n_sources + n_factors),
+        infinite(n_sources + 1) {}
   Vector cross, plain, sums;
   Index n_rows_used = 0;
   double log_weights = 0;
@@ -35,55 +35,62 @@ struct Statistics::Unit {
   RowIssues bad_weights;
 };
 
-// The groups of one thread: stripes of consecutive slots, so that where rows come in the order of
-// their groups most blocks are one thread's alone.
-struct Statistics::Owner {
-  Index worker, n_workers;
-  bool owns(std::int64_t slot) const {
-    return n_workers == 1 || (slot >= 0 && (slot >> 10) % n_workers == worker);
-  }
-};
-
 struct Statistics::Scratch {
-  Scratch(Index n_recipes, Index n_columns) : work(n_recipes), block(padded(n_columns, kTile)) {}
-  Block work, block;
-  std::int64_t slots[kBlockRows], own_slots[kBlockRows];
+  Scratch(Index n_recipes, Index n_columns, std::size_t n_factors)
+      : work(n_recipes), block(padded(n_columns, kTile)), own(n_columns), slots(n_factors) {
+    for (auto& column : slots) {
+      column.resize(static_cast<std::size_t>(kBlockRows));
+      slot_columns.push_back(column.data());
+    }
+  }
+  Block work, block, own;
+  std::vector<std::vector<std::int64_t>> slots;  // by factor
+  std::vector<const std::int64_t*> slot_columns;
+  std::int64_t own_slots[kBlockRows];
   std::int32_t keep[kBlockRows], own_rows[kBlockRows];
 };
 
-Statistics::Statistics(StatisticsPlan plan, Index n_slots)
-    : plan_(std::move(plan)), n_slots_(n_slots) {
-  const Index u = n_columns(), q = plan_.n_random;
+Statistics::Statistics(StatisticsPlan plan) : plan_(std::move(plan)) {
+  const Index u = n_columns();
   const auto n_recipes = static_cast<Index>(plan_.recipes.size());
-  require(u >= 1 && q >= 0 && q < u && n_slots >= 0, "sizes of the plan");
+  require(u >= 1, "sizes of the plan");
   require(plan_.shifted.size() == plan_.columns.size(), "one shift flag for each column");
   require(plan_.weight >= -1 && plan_.weight < n_recipes, "the weights' recipe");
   for (const Index j : plan_.columns) require(j >= 0 && j < n_recipes, "a column's recipe");
   check_recipes(plan_.recipes, plan_.n_sources);
-  record_size_ = 1 + q * u - q * (q - 1) / 2;
-  records_.assign(static_cast<std::size_t>(q ? n_slots * record_size_ : 0), 0.0);
-  if (!q) n_slots_ = 0;
+  for (const FactorPlan& factor : plan_.factors) {
+    for (const Index j : factor.columns) require(j >= 0 && j < u, "a factor's column");
+    factors_.emplace_back(factor.columns, factor.n_random, factor.n_slots);
+  }
+  group_fits_.resize(factors_.size());
+  const auto side = [&](Index f) {
+    const FactorPlan& factor = plan_.factors[static_cast<std::size_t>(f)];
+    const auto begin = factor.columns.begin();
+    return LevelPairs::Side{f, {begin, begin + factor.n_random}, factor.n_slots};
+  };
+  for (Index f = 0; f < n_factors(); ++f)
+    for (Index g = 0; g < f; ++g) open_pairs_.emplace_back(side(g), side(f));
   shift_ = sums_ = Vector::Zero(u);
-  const auto n_issues = static_cast<std::size_t>(plan_.n_sources + 1);
-  missing.resize(n_issues);
-  infinite.resize(n_issues);
+  const auto n_sources = static_cast<std::size_t>(plan_.n_sources);
+  missing.resize(n_sources + factors_.size());
+  infinite.resize(n_sources + 1);
 }
 
-void Statistics::adopt(const Vector& shift, const Vector& response_fit, const Matrix& group_fits) {
+void Statistics::adopt(const Vector& shift, const Vector& response_fit,
+                       std::vector<Matrix> group_fits) {
   require(shift.size() == n_columns() && response_fit.size() == n_columns() - 1,
           "one shift for each column and one coefficient for each but y");
-  require(
-      group_fits.size() == 0 || (group_fits.rows() == n_random() && group_fits.cols() == n_slots_),
-      "one fit for each slot");
-  group_fits_ = group_fits;
+  require(group_fits.size() == factors_.size(), "fits for each factor");
+  for (Index f = 0; f < n_factors(); ++f) {
+    const Matrix& fits = group_fits[static_cast<std::size_t>(f)];
+    require(fits.size() == 0 ||
+                (fits.rows() == factor(f).n_random() && fits.cols() == factor(f).n_levels()),
+            "one fit for each slot");
+  }
+  group_fits_ = std::move(group_fits);
   shift_ = shift;
   response_fit_ = response_fit;
   shift_known_ = true;
-}
-
-Index Statistics::position(Index a, Index b) const {
-  if (b < a) std::swap(a, b);
-  return 1 + a * n_columns() - a * (a - 1) / 2 + (b - a);
 }
 
 void Statistics::choose_shift(const std::vector<Source>& sources, Index n_rows) {
@@ -128,19 +135,23 @@ void Statistics::choose_shift(const std::vector<Source>& sources, Index n_rows) 
   }
 }
 
-void Statistics::run_block(const std::vector<Source>& sources, const Source& labels,
-                           std::int64_t base, Index first, Index n, const Owner& owner, Unit* unit,
-                           Scratch& scratch) {
+void Statistics::run_block(const std::vector<Source>& sources, const std::vector<Source>& labels,
+                           const std::vector<std::int64_t>& bases, Index first, Index n,
+                           const Owner& owner, Unit* unit, Scratch& scratch) {
   Block &work = scratch.work, &block = scratch.block;
-  const Index q = plan_.n_random, u = n_columns();
+  const Index u = n_columns();
   bool complete = true;
-  if (q) {
-    read_labels(labels, base, first, n, scratch.slots);
+  if (!factors_.empty()) {
     bool any_own = unit != nullptr;
-    for (Index r = 0; r < n; ++r) {
-      complete &= scratch.slots[r] >= 0;
-      any_own |= owner.owns(scratch.slots[r]);
-      if (scratch.slots[r] >= n_slots_) throw InvalidArgument("a group label is out of range");
+    for (std::size_t f = 0; f < factors_.size(); ++f) {
+      std::int64_t* slots = scratch.slots[f].data();
+      const Index n_slots = factors_[f].n_levels();
+      read_labels(labels[f], bases[f], first, n, slots);
+      for (Index r = 0; r < n; ++r) {
+        complete &= slots[r] >= 0;
+        any_own |= owner.owns(slots[r]);
+        if (slots[r] >= n_slots) throw InvalidArgument("a group label is out of range");
+      }
     }
     if (!any_own) return;
   }
@@ -174,9 +185,10 @@ void Statistics::run_block(const std::vector<Source>& sources, const Source& lab
           issues[static_cast<std::size_t>(source)].add(row);
         }
       }
-      if (q && scratch.slots[r] < 0) {
+      for (std::size_t f = 0; f < factors_.size(); ++f) {
+        if (scratch.slots[f][static_cast<std::size_t>(r)] >= 0) continue;
         usable = false;
-        if (unit) unit->missing.back().add(row);
+        if (unit) unit->missing[static_cast<std::size_t>(plan_.n_sources) + f].add(row);
       }
       if (plan_.weight >= 0 && !(work.column(plan_.weight)[r] > 0)) {
         if (unit && !std::isnan(work.column(plan_.weight)[r])) unit->bad_weights.add(row);
@@ -184,7 +196,9 @@ void Statistics::run_block(const std::vector<Source>& sources, const Source& lab
       }
       if (usable) scratch.keep[n_kept++] = static_cast<std::int32_t>(r);
     }
-    for (Index r = 0; q && r < n_kept; ++r) scratch.slots[r] = scratch.slots[scratch.keep[r]];
+    for (auto& slots : scratch.slots)
+      for (Index r = 0; r < n_kept; ++r)
+        slots[static_cast<std::size_t>(r)] = slots[static_cast<std::size_t>(scratch.keep[r])];
   }
 
   for (Index j = 0; j < u; ++j) {
@@ -205,11 +219,14 @@ void Statistics::run_block(const std::vector<Source>& sources, const Source& lab
       for (Index r = 0; r < n_kept; ++r) y[r] -= response_fit_[j] * x[r];
     }
   }
-  if (group_fits_.size()) {
+  for (std::size_t f = 0; f < factors_.size(); ++f) {
+    const Matrix& fits = group_fits_[f];
+    if (!fits.size()) continue;
     double* y = block.column(u - 1);
-    for (Index a = 0; a < q; ++a) {
-      const double* z = block.column(a);
-      for (Index r = 0; r < n_kept; ++r) y[r] -= group_fits_(a, scratch.slots[r]) * z[r];
+    const std::int64_t* slots = scratch.slots[f].data();
+    for (Index a = 0; a < fits.rows(); ++a) {
+      const double* z = block.column(factors_[f].columns()[static_cast<std::size_t>(a)]);
+      for (Index r = 0; r < n_kept; ++r) y[r] -= fits(a, slots[r]) * z[r];
     }
   }
   if (unit) {
@@ -240,36 +257,56 @@ void Statistics::run_block(const std::vector<Source>& sources, const Source& lab
     unit->n_rows_used += n_kept;
     add_gram(block, padded(u, kTile) / kTile, n_kept, unit->cross.data());
   }
-  if (!q) return;
-  Index n_own = 0;
-  for (Index r = 0; r < n_kept; ++r) {
-    const std::int64_t slot = scratch.slots[r];
-    scratch.own_rows[n_own] = static_cast<std::int32_t>(r);
-    scratch.own_slots[n_own] = slot;
-    n_own += owner.owns(slot);
-  }
-  const OwnRows own{n_own, scratch.own_rows, scratch.own_slots};
-  pick_add_records(q, u)(block, own, q, u, record_size_, records_.data());
+  add_levels(n_kept, owner, scratch);
 }
 
-void Statistics::update(const std::vector<Source>& sources, const Source& labels, std::int64_t base,
-                        Index n_rows, int n_threads) {
+void Statistics::add_levels(Index n_rows, const Owner& owner, Scratch& scratch) {
+  for (std::size_t f = 0; f < factors_.size(); ++f) {
+    LevelRecords& records = factors_[f];
+    const std::int64_t* slots = scratch.slots[f].data();
+    Index n_own = 0;
+    for (Index r = 0; r < n_rows; ++r) {
+      scratch.own_rows[n_own] = static_cast<std::int32_t>(r);
+      scratch.own_slots[n_own] = slots[r];
+      n_own += owner.owns(slots[r]);
+    }
+    const OwnRows own{n_own, scratch.own_rows, scratch.own_slots};
+    const std::vector<Index>& columns = records.columns();
+    bool in_place = true;
+    for (std::size_t j = 0; j < columns.size(); ++j)
+      in_place &= columns[j] == static_cast<Index>(j);
+    if (!in_place)
+      for (std::size_t j = 0; j < columns.size(); ++j)
+        std::copy_n(scratch.block.column(columns[j]), n_rows,
+                    scratch.own.column(static_cast<Index>(j)));
+    records.add(in_place ? scratch.block : scratch.own, own);
+  }
+  for (LevelPairs& pairs : open_pairs_)
+    pairs.add(scratch.block, scratch.slot_columns, n_rows, owner);
+}
+
+void Statistics::update(const std::vector<Source>& sources, const std::vector<Source>& labels,
+                        const std::vector<std::int64_t>& bases, Index n_rows, int n_threads) {
   require(!finished_, "these statistics are closed");
   require(static_cast<Index>(sources.size()) == plan_.n_sources, "one array for each source");
+  require(labels.size() == factors_.size() && bases.size() == factors_.size(),
+          "labels and a base for each factor");
   if (!shift_known_ && n_rows > 0) choose_shift(sources, n_rows);
   const Index u = n_columns(), packed = packed_size();
   const Index n_blocks = (n_rows + kBlockRows - 1) / kBlockRows;
   const Index n_units = (n_blocks + kUnitBlocks - 1) / kUnitBlocks;
-  const Index n_workers = std::max<Index>(1, std::min<Index>(n_threads, n_units));
-  std::vector<Unit> units(static_cast<std::size_t>(n_units), Unit(packed, u, missing.size()));
+  const Index n_workers =
+      std::max<Index>(1, std::min<Index>({static_cast<Index>(n_threads), n_units, kStripes}));
+  std::vector<Unit> units(static_cast<std::size_t>(n_units),
+                          Unit(packed, u, sources.size(), factors_.size()));
 
   for_each_task(n_workers, static_cast<int>(n_workers), [&](Index worker) {
-    Scratch scratch(static_cast<Index>(plan_.recipes.size()), u);
+    Scratch scratch(static_cast<Index>(plan_.recipes.size()), u, factors_.size());
     const Owner owner{worker, n_workers};
     for (Index b = 0; b < n_blocks; ++b) {
       const Index i = b / kUnitBlocks, first = b * kBlockRows;
       Unit* unit = i % n_workers == worker ? &units[static_cast<std::size_t>(i)] : nullptr;
-      run_block(sources, labels, base, first, std::min(kBlockRows, n_rows - first), owner, unit,
+      run_block(sources, labels, bases, first, std::min(kBlockRows, n_rows - first), owner, unit,
                 scratch);
     }
   });
@@ -277,10 +314,8 @@ void Statistics::update(const std::vector<Source>& sources, const Source& labels
   for (Unit& unit : units) {
     n_rows_used_ += unit.n_rows_used;
     log_weights_ += unit.log_weights;
-    for (std::size_t k = 0; k < missing.size(); ++k) {
-      missing[k].append(unit.missing[k]);
-      infinite[k].append(unit.infinite[k]);
-    }
+    for (std::size_t k = 0; k < missing.size(); ++k) missing[k].append(unit.missing[k]);
+    for (std::size_t k = 0; k < infinite.size(); ++k) infinite[k].append(unit.infinite[k]);
     bad_weights.append(unit.bad_weights);
     cross_.add(std::move(unit.cross));
     if (unit.plain.size()) plain_.add(std::move(unit.plain));
@@ -289,22 +324,20 @@ void Statistics::update(const std::vector<Source>& sources, const Source& labels
   n_rows_seen_ += n_rows;
 }
 
-std::vector<Index> Statistics::finish() {
+std::vector<std::vector<Index>> Statistics::finish() {
   require(!finished_, "these statistics are closed");
   finished_ = true;
-  std::vector<Index> kept;
-  for (Index i = 0; i < n_slots_; ++i) {
-    if (group_rows(i) == 0) continue;
-    const auto to = static_cast<Index>(kept.size());
-    if (to != i) {
-      std::copy_n(record(i), record_size_, records_.data() + to * record_size_);
-      if (group_fits_.size()) group_fits_.col(to) = group_fits_.col(i);
-    }
-    kept.push_back(i);
+  std::vector<std::vector<Index>> kept;
+  for (std::size_t f = 0; f < factors_.size(); ++f) {
+    kept.push_back(factors_[f].finish());
+    Matrix& fits = group_fits_[f];
+    if (!fits.size()) continue;
+    for (std::size_t to = 0; to < kept[f].size(); ++to)
+      fits.col(static_cast<Index>(to)) = fits.col(kept[f][to]).eval();
+    fits.conservativeResize(Eigen::NoChange, static_cast<Index>(kept[f].size()));
   }
-  n_slots_ = static_cast<Index>(kept.size());
-  records_.resize(static_cast<std::size_t>(n_slots_ * record_size_));
-  if (group_fits_.size()) group_fits_.conservativeResize(Eigen::NoChange, n_slots_);
+  for (LevelPairs& pairs : open_pairs_) pairs_.push_back(pairs.finish(kept));
+  open_pairs_.clear();
   return kept;
 }
 
@@ -334,30 +367,32 @@ Matrix Statistics::plain_cross_products() const {
 
 Statistics::State Statistics::state() const {
   const Vector zero = Vector::Zero(packed_size());
-  return {n_columns(),        n_random(),         n_slots_, n_rows_used_,
-          n_rows_seen_,       log_weights_,       shift_,   sums_,
-          cross_.total(zero), plain_.total(zero), records_, group_fits_};
+  std::vector<FactorState> factors;
+  for (Index f = 0; f < n_factors(); ++f)
+    factors.push_back({factor(f).columns(), factor(f).n_random(), factor(f).n_levels(),
+                       factor(f).values(), group_fits(f)});
+  return {n_columns(), n_rows_used_,       n_rows_seen_,       log_weights_,       shift_,
+          sums_,       cross_.total(zero), plain_.total(zero), std::move(factors), pairs_};
 }
 
-Statistics::Statistics(const State& state)
-    : n_slots_(state.n_groups),
-      n_rows_used_(state.n_rows_used),
+Statistics::Statistics(State state)
+    : n_rows_used_(state.n_rows_used),
       n_rows_seen_(state.n_rows_seen),
       log_weights_(state.log_weights),
       shift_known_(true),
       finished_(true),
       shift_(state.shift),
       sums_(state.sums),
-      group_fits_(state.group_fits),
-      records_(state.records) {
+      pairs_(std::move(state.pairs)) {
   plan_.columns.assign(static_cast<std::size_t>(state.n_columns), 0);
-  plan_.n_random = state.n_random;
   plan_.weight = state.plain.isZero(0.0) ? -1 : 0;
-  const Index q = state.n_random, u = state.n_columns;
-  record_size_ = 1 + q * u - q * (q - 1) / 2;
-  require(state.shift.size() == u && state.cross.size() == packed_size() &&
-              static_cast<Index>(records_.size()) == (q ? n_slots_ * record_size_ : 0),
+  require(state.shift.size() == state.n_columns && state.cross.size() == packed_size(),
           "a saved state whose sizes disagree");
+  for (FactorState& factor : state.factors) {
+    factors_.emplace_back(factor.columns, factor.n_random, factor.n_levels);
+    factors_.back().restore(std::move(factor.records));
+    group_fits_.push_back(std::move(factor.group_fits));
+  }
   cross_.add(state.cross);
   plain_.add(state.plain);
 }

@@ -9,6 +9,7 @@ from .errors import (
     ConvergenceWarning,
     DataError,
     FormulaError,
+    ModelSizeError,
     RankDeficientError,
 )
 from .fit import LinearMixedFit
@@ -27,6 +28,7 @@ __all__ = [
     "FormulaError",
     "LinearMixedFit",
     "LinearMixedModel",
+    "ModelSizeError",
     "RankDeficientError",
     "VarCorr",
     "anova",

@@ -1,5 +1,6 @@
 """The compiled core; see cpp/core for the mathematics."""
 
+import enum
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,10 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 Rows = tuple[int, list[int]]
 """How many rows, and the numbers of the first few."""
 
 class NotPositiveDefinite(ArithmeticError): ...
+
+class TooLarge(MemoryError):
+    """The argument is the number of bytes that would be needed."""
 
 class Statistics:
     def __init__(
@@ -19,32 +24,33 @@ class Statistics:
         recipes: Sequence[tuple[Any, ...]],
         columns: Sequence[int],
         shifted: Sequence[bool],
-        n_random: int,
+        factors: Sequence[tuple[Sequence[int], int, int]],
         n_sources: int,
         weight: int,
-        n_slots: int,
     ) -> None: ...
     def adopt(
-        self, shift: FloatArray, response_fit: FloatArray, group_fits: FloatArray
+        self, shift: FloatArray, response_fit: FloatArray, group_fits: Sequence[FloatArray]
     ) -> None: ...
     def update(
         self,
         sources: Sequence[npt.NDArray[Any]],
-        labels: npt.NDArray[Any],
-        base: int,
+        labels: Sequence[npt.NDArray[Any]],
+        bases: Sequence[int],
+        n_rows: int,
         n_threads: int,
     ) -> None: ...
-    def finish(self) -> list[int]: ...
+    def finish(self) -> list[list[int]]: ...
     def cross_products(self) -> FloatArray: ...
     def plain_cross_products(self) -> FloatArray: ...
-    def group_products(self) -> FloatArray: ...
-    def group_rows(self) -> npt.NDArray[np.int64]: ...
+    def level_products(self, factor: int) -> FloatArray: ...
+    def level_rows(self, factor: int) -> npt.NDArray[np.int64]: ...
+    def n_levels(self, factor: int) -> int: ...
+    def pairs(self) -> list[tuple[int, int, int, IntArray, npt.NDArray[np.int32], FloatArray]]: ...
+    def pair_counts(self) -> list[tuple[int, int, int]]: ...
     @property
     def sums(self) -> FloatArray: ...
     @property
     def shift(self) -> FloatArray: ...
-    @property
-    def n_groups(self) -> int: ...
     @property
     def n_rows_used(self) -> int: ...
     @property
@@ -58,7 +64,7 @@ class Statistics:
     @property
     def bad_weights(self) -> Rows: ...
 
-class BlockEvaluation:
+class Evaluation:
     value: float
     inverse_factor: FloatArray
     gradient: FloatArray
@@ -70,11 +76,12 @@ class BlockObjective:
         self,
         statistics: Statistics,
         x_columns: Sequence[int],
+        z_columns: Sequence[int],
         free_entries: Sequence[tuple[int, int]],
     ) -> None: ...
     def evaluate(
         self, *, lambda_: FloatArray, reml: bool, derivatives: bool, n_threads: int
-    ) -> BlockEvaluation: ...
+    ) -> Evaluation: ...
     def own_fits(self, statistics: Statistics) -> FloatArray: ...
     def modes(
         self,
@@ -92,6 +99,59 @@ class BlockObjective:
     def n_patterns(self) -> int: ...
     @property
     def within(self) -> FloatArray: ...
+    @property
+    def z_scale(self) -> FloatArray: ...
+    @property
+    def m_scale(self) -> FloatArray: ...
+
+class ExactHessian(enum.Enum):
+    never = ...
+    if_cheap = ...
+    always = ...
+
+class SparseObjective:
+    def __init__(
+        self,
+        *,
+        statistics: Statistics,
+        x_columns: Sequence[int],
+        z_columns: Sequence[int],
+        members: Sequence[Sequence[int]],
+        blocks: Sequence[int],
+        memory_limit: float,
+    ) -> None: ...
+    def evaluate(
+        self,
+        *,
+        lambda_: FloatArray,
+        reml: bool,
+        derivatives: bool,
+        exact_hessian: ExactHessian,
+        n_threads: int,
+    ) -> Evaluation: ...
+    def modes(
+        self,
+        *,
+        lambda_: FloatArray,
+        inverse_factor: FloatArray,
+        bases: Sequence[FloatArray],
+        wanted: Sequence[str],
+        n_threads: int,
+    ) -> list[dict[str, FloatArray]]: ...
+    def covariances(
+        self,
+        *,
+        lambda_: FloatArray,
+        f: int,
+        g: int,
+        i: IntArray,
+        j: IntArray,
+        n_threads: int,
+    ) -> FloatArray: ...
+    def moment_equations(self) -> tuple[FloatArray, FloatArray]: ...
+    def take_seconds(self) -> dict[str, float]: ...
+    @property
+    def plan(self) -> dict[str, float]: ...
     @property
     def z_scale(self) -> FloatArray: ...
     @property

@@ -7,7 +7,7 @@ its contrasts where the term without it is in the model, and one indicator per l
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -96,7 +96,7 @@ class _Builder:
                     f"{did_you_mean(name, frame.names)}"
                 )
         self._recipe_of: dict[Any, int] = {}
-        self._column_of: dict[tuple[int, bool], int] = {}
+        self._columns_of: dict[tuple[int, bool], list[int]] = {}
 
     def build(self, weights: Any, offset: Any) -> Design:
         design, formula = self.design, self.design.formula
@@ -111,29 +111,41 @@ class _Builder:
         x = self._code_terms(formula.fixed)
         design.x_names = [c.fixed_name for _, c in x]
         design.ones = self._ones(formula.fixed, x)
+        design.groups = list(dict.fromkeys(random.group for random in formula.random))
         for random in formula.random:
+            group = design.groups.index(random.group)
+            own = {design.z_columns[k] for k in design.members(group)}
             z = self._code_terms(random.terms, is_random=True)
             start = len(design.z_names)
             anchor = start if () in random.terms else -1
             for _, coded in z:
-                design.columns.append((coded.recipe, anchor >= 0 and coded.is_numeric))
+                key = (coded.recipe, anchor >= 0 and coded.is_numeric)
+                # a column is shared by factors, but within one each stands for itself
+                column = self._column(key, taken=own)
+                own.add(column)
+                design.z_columns.append(column)
                 design.z_names.append(coded.random_name)
                 design.z_anchor.append(anchor)
             design.blocks.append(len(z))
-        design.n_random = len(design.columns)
-        for k, key in enumerate(design.columns):
-            self._column_of.setdefault(key, k)
+            design.term_groups.append(group)
         design.x_recipes = [coded.recipe for _, coded in x]
         for j, (_, coded) in enumerate(x):
             key = (coded.recipe, design.ones is not None and coded.is_numeric)
             if (centred := self._centred(j, coded)) is not None:
                 key = (centred, False)
-            if key not in self._column_of:
-                self._column_of[key] = len(design.columns)
-                design.columns.append(key)
-            design.x_columns.append(self._column_of[key])
+            design.x_columns.append(self._column(key))
         design.columns.append((response, design.ones is not None))
         return design
+
+    def _column(self, key: tuple[int, bool], taken: Set[int] = frozenset()) -> int:
+        """Return where a column stands in U, adding it where there is none that is not taken."""
+        known = self._columns_of.setdefault(key, [])
+        for column in known:
+            if column not in taken:
+                return column
+        known.append(len(self.design.columns))
+        self.design.columns.append(key)
+        return known[-1]
 
     def _response(self) -> int:
         return self._value(self.design.formula.response, "the response")

@@ -35,8 +35,14 @@ class Design:
     inner_shifts : list of (int, int, float)
         Columns j of X, products of indicators and a covariate, that stand in U with the covariate
         less a constant c: x_j - c x_k, with k the column of the indicators alone.
+    groups : list of tuple of str
+        The grouping factors: columns whose joint levels are the groups.
     blocks : list of int
         Number of columns of each random-effects term.
+    term_groups : list of int
+        The grouping factor of each term.
+    z_columns : list of int
+        Where each column of Z, term after term, stands in U.
     z_anchor : list of int
         For each column of Z, the constant column of its block, or -1.
     ones : array of shape (p,) or None
@@ -53,13 +59,15 @@ class Design:
     inner_shifts: list[tuple[int, int, float]] = field(default_factory=list)
     x_names: list[str] = field(default_factory=list)
     z_names: list[str] = field(default_factory=list)
+    groups: list[tuple[str, ...]] = field(default_factory=list)
     blocks: list[int] = field(default_factory=list)
+    term_groups: list[int] = field(default_factory=list)
+    z_columns: list[int] = field(default_factory=list)
     z_anchor: list[int] = field(default_factory=list)
     ones: FloatArray | None = None
     offsets: list[int] = field(default_factory=list)
     weight: int = -1
     response: int = -1
-    n_random: int = 0
     sources: list[SourceKey] = field(default_factory=list)
     _factors: dict[str, Factor] = field(default_factory=dict)
     _arrays: dict[str, Numbers] = field(default_factory=dict)
@@ -68,6 +76,32 @@ class Design:
     def n_columns(self) -> int:
         """Number of distinct columns of [Z X y]."""
         return len(self.columns)
+
+    @property
+    def n_random(self) -> int:
+        """Number of columns of Z, those of all terms."""
+        return len(self.z_columns)
+
+    @property
+    def z_recipes(self) -> list[int]:
+        """The recipe of each column of Z as the user means it."""
+        return [self.columns[k][0] for k in self.z_columns]
+
+    def members(self, group: int) -> list[int]:
+        """Return which columns of Z belong to a grouping factor."""
+        ends = np.cumsum(self.blocks, dtype=int)
+        return [
+            k
+            for term, (end, size) in enumerate(zip(ends, self.blocks, strict=True))
+            if self.term_groups[term] == group
+            for k in range(end - size, end)
+        ]
+
+    def record_columns(self, group: int) -> list[int]:
+        """Return the columns of U that the statistics of a grouping factor need, its Z first."""
+        own = [self.z_columns[k] for k in self.members(group)]
+        others = dict.fromkeys([*self.x_columns, self.n_columns - 1])
+        return own + sorted(k for k in others if k not in own)
 
     def source_name(self, source: int) -> str:
         """Return the name of a source for messages."""

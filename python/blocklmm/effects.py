@@ -7,36 +7,70 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from . import explained
+from . import _core, explained
+from .machine import one_blas_thread
 from .parameters import FittedParameters, FloatArray
 
 
 class FittedEffects(FittedParameters):
     """Parameters and random effects of a fit; nothing here needs the rows."""
 
-    def _mode_results(self, *wanted: str, basis: FloatArray | None = None) -> dict[str, FloatArray]:
-        problem = self._problem
-        found: dict[str, FloatArray] = problem.core.modes(
-            statistics=problem.statistics.core,
-            lambda_=self._optimum.factor,
-            inverse_factor=self._optimum.evaluation.inverse_factor,
-            basis=problem.units.z_basis if basis is None else basis,
-            groups=np.arange(problem.statistics.core.n_groups),
-            wanted=list(wanted),
-        )
-        return found
+    def _mode_results(
+        self, *wanted: str, in_core_units: bool = False
+    ) -> list[dict[str, FloatArray]]:
+        """Return by grouping factor what the core knows of its levels, relative to sigma."""
+        problem, optimum = self._problem, self._optimum
+        members = [problem.design.members(f) for f in range(len(problem.design.groups))]
+        bases = [
+            np.eye(len(own)) if in_core_units else problem.units.z_basis[np.ix_(own, own)]
+            for own in members
+        ]
+        core, inverse_factor = problem.core, optimum.evaluation.inverse_factor
+        if isinstance(core, _core.SparseObjective):
+            known = [name for name in wanted if name != "weight"]
+            if "weight" in wanted:
+                known += ["conditional"] * ("conditional" not in known)
+            with one_blas_thread():
+                found = core.modes(
+                    lambda_=optimum.factor,
+                    inverse_factor=inverse_factor,
+                    bases=bases,
+                    wanted=known,
+                    n_threads=1,
+                )
+            if "weight" in wanted:
+                for own, basis, results in zip(members, bases, found, strict=True):
+                    half = basis @ optimum.factor[np.ix_(own, own)]
+                    results["weight"] = _weights(half @ half.T, results["conditional"])
+            return found
+        return [
+            core.modes(
+                statistics=problem.statistics.core,
+                lambda_=optimum.factor,
+                inverse_factor=inverse_factor,
+                basis=basis,
+                groups=np.arange(factor.n_levels),
+                wanted=list(wanted),
+            )
+            for factor, basis in zip(problem.statistics.factors, bases, strict=True)
+        ]
 
     @cached_property
-    def _modes(self) -> FloatArray:
-        """BLUPs in the core's order of groups, in the user's units."""
-        return self._problem.units.y_scale * self._mode_results("modes")["modes"]
+    def _modes(self) -> list[FloatArray]:
+        """BLUPs by grouping factor, in the core's order of levels, in the user's units."""
+        return [self._problem.units.y_scale * r["modes"] for r in self._mode_results("modes")]
 
-    def _by_group(self, values: FloatArray) -> dict[str, pd.DataFrame]:
-        statistics, names = self._problem.statistics, self._problem.design.z_names
-        order = statistics.order
-        index = pd.Index(statistics.levels[order], name=statistics.group_name)
-        frame = pd.DataFrame(values[order], index=index, columns=pd.Index(names))
-        return {statistics.group_name: frame}
+    def _tables(self, values: list[FloatArray]) -> dict[str, pd.DataFrame]:
+        """Return values of each level and effect as tables by grouping factor."""
+        design, out = self._problem.design, {}
+        for f, factor in enumerate(self._problem.statistics.factors):
+            order = factor.order
+            out[factor.name] = pd.DataFrame(
+                values[f][order],
+                index=pd.Index(factor.levels[order], name=factor.name),
+                columns=pd.Index([design.z_names[k] for k in design.members(f)]),
+            )
+        return out
 
     def ranef(self) -> dict[str, pd.DataFrame]:
         """Return the conditional modes (BLUPs) of the random effects.
@@ -51,11 +85,11 @@ class FittedEffects(FittedParameters):
         -----
         Robinson (1991), Statistical Science 6, 15-32.
         """
-        return self._by_group(self._modes) if self._has_random else {}
+        return self._tables(self._modes)
 
-    def _conditional(self, fixed_uncertainty: bool) -> FloatArray:
+    def _conditional(self, fixed_uncertainty: bool) -> list[FloatArray]:
         name = "prediction" if fixed_uncertainty else "conditional"
-        return self.sigma**2 * self._mode_results(name)[name]
+        return [self.sigma**2 * found[name] for found in self._mode_results(name)]
 
     def ranef_cov(self, fixed_uncertainty: bool = False) -> dict[str, FloatArray]:
         """Return the covariance matrices of the random effects given the data.
@@ -68,20 +102,22 @@ class FittedEffects(FittedParameters):
 
         Returns
         -------
-        dict of str to array of shape (groups, q, q)
+        dict of str to array of shape (levels, q, q)
             In the order of :meth:`ranef`.
+
+        Notes
+        -----
+        With several grouping factors, the blocks of each level in the inverse of the whole system,
+        by the selected inverse (Takahashi, Fagan & Chen 1973).
         """
-        if not self._has_random:
-            return {}
-        statistics = self._problem.statistics
-        return {statistics.group_name: self._conditional(fixed_uncertainty)[statistics.order]}
+        found = self._conditional(fixed_uncertainty)
+        factors = self._problem.statistics.factors
+        return {f.name: values[f.order] for f, values in zip(factors, found, strict=True)}
 
     def ranef_sd(self, fixed_uncertainty: bool = False) -> dict[str, pd.DataFrame]:
         """Return the standard deviations that go with :meth:`ranef_cov`, laid out as ranef."""
-        if not self._has_random:
-            return {}
-        variances = np.diagonal(self._conditional(fixed_uncertainty), axis1=1, axis2=2)
-        return self._by_group(np.sqrt(variances))
+        found = self._conditional(fixed_uncertainty)
+        return self._tables([np.sqrt(np.diagonal(v, axis1=1, axis2=2)) for v in found])
 
     def coef(self) -> dict[str, pd.DataFrame]:
         """Return the coefficients of each group: fixed effects plus conditional modes.
@@ -89,21 +125,22 @@ class FittedEffects(FittedParameters):
         Returns
         -------
         dict of str to DataFrame
-            One row a level; the fixed effects' columns, then those of random effects without one.
+            By grouping factor, one row a level; the fixed effects' columns, then those of random
+            effects without one. The effects of other factors are not in it.
         """
-        if not self._has_random:
-            return {}
         design, kept = self._problem.design, self._problem.kept
         fixed = {design.x_recipes[k]: design.x_names[k] for k in kept}
-        group, ranef = next(iter(self.ranef().items()))
-        out = pd.DataFrame(
-            np.tile(self._beta, (len(ranef), 1)), index=ranef.index, columns=self._names
-        )
-        for k, (recipe, _) in enumerate(design.columns[: design.n_random]):
-            name = fixed.get(recipe, design.z_names[k])
-            values = ranef.iloc[:, k].to_numpy()
-            out[name] = out[name] + values if name in out else values
-        return {group: out}
+        recipes, tables = design.z_recipes, {}
+        for f, (group, ranef) in enumerate(self.ranef().items()):
+            out = pd.DataFrame(
+                np.tile(self._beta, (len(ranef), 1)), index=ranef.index, columns=self._names
+            )
+            for column, k in enumerate(design.members(f)):
+                name = fixed.get(recipes[k], design.z_names[k])
+                values = ranef.iloc[:, column].to_numpy()
+                out[name] = out[name] + values if name in out else values
+            tables[group] = out
+        return tables
 
     def shrinkage(self) -> dict[str, pd.DataFrame]:
         """Return how each group's own data and the population share in its random effects.
@@ -116,20 +153,26 @@ class FittedEffects(FittedParameters):
             reliability of the group's mean. ``own`` is the least-squares estimate of the random
             effect from the group alone (NaN where its rows are too few), ``blup`` the conditional
             mode. With more than one random effect the columns have two levels, (weight, effect).
+
+        Notes
+        -----
+        With several grouping factors the weight is the diagonal of I - Var(b_i | y) Var(b_i)^-1,
+        the reliability, which is the same thing where there is one; ``own`` takes the effects of
+        the other factors as zero.
         """
-        if not self._has_random:
-            return {}
         found = self._mode_results("own", "weight")
         parts = {
-            "weight": found["weight"],
-            "own": self._problem.units.y_scale * found["own"],
+            "weight": [r["weight"] for r in found],
+            "own": [self._problem.units.y_scale * r["own"] for r in found],
             "blup": self._modes,
         }
-        tables = {key: next(iter(self._by_group(v).values())) for key, v in parts.items()}
-        out = pd.concat(tables, axis=1)
-        if self._problem.structure.q == 1:
-            out.columns = pd.Index(list(parts))
-        return {self._problem.statistics.group_name: out}
+        tables = {key: self._tables(values) for key, values in parts.items()}
+        out = {}
+        for factor in self._problem.statistics.factors:
+            out[factor.name] = pd.concat({key: t[factor.name] for key, t in tables.items()}, axis=1)
+            if out[factor.name].shape[1] == len(parts):
+                out[factor.name].columns = pd.Index(list(parts))
+        return out
 
     @cached_property
     def _variances(self) -> explained.Variances:
@@ -141,12 +184,14 @@ class FittedEffects(FittedParameters):
         centred = cross[np.ix_(x, x)] - np.outer(sums[x], sums[x]) / n
         beta = problem.units.shifted_beta(self._optimum.evaluation.inverse_factor)
         fixed = float(beta @ centred @ beta) / (n - 1)
-        q, factor = design.n_random, self._optimum.factor
         # diag(Z Sigma Z') = sigma^2 diag(Z~ T~ Z~') in the core's units, where nothing cancels
-        scale = np.asarray(problem.core.z_scale)
-        moments = cross[:q, :q] / np.outer(scale, scale) / n
-        total = self.sigma**2 * float((factor @ factor.T * moments).sum())
-        random = {problem.statistics.group_name: total} if q else {}
+        z, scale = design.z_columns, np.asarray(problem.core.z_scale)
+        factor = self._optimum.factor
+        parts = factor @ factor.T * cross[np.ix_(z, z)] / np.outer(scale, scale) / n
+        random = {}
+        for f, group in enumerate(problem.statistics.factors):
+            own = design.members(f)
+            random[group.name] = self.sigma**2 * float(parts[np.ix_(own, own)].sum())
         return explained.Variances(max(fixed, 0.0), random, self.sigma**2)
 
     def icc(self) -> explained.ICC:
@@ -166,3 +211,9 @@ class FittedEffects(FittedParameters):
         RSquared
         """
         return explained.r2(self._variances)
+
+
+def _weights(prior: FloatArray, conditional: FloatArray) -> FloatArray:
+    """Return the diagonals of I - Var(b | y) Var(b)^-1, zero where nothing varies."""
+    share = (prior - conditional) @ np.linalg.pinv(prior, hermitian=True)
+    return np.asarray(np.diagonal(share, axis1=1, axis2=2))

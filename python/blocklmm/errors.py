@@ -25,6 +25,10 @@ class RankDeficientError(DataError):
     """Fixed-effects columns depend on each other and the caller asked for an error."""
 
 
+class ModelSizeError(BlocklmmError, MemoryError):
+    """The model needs more memory than there is; the message says how much."""
+
+
 class ConvergenceError(BlocklmmError, ArithmeticError):
     """No fit can be computed from these statistics."""
 

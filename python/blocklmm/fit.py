@@ -9,14 +9,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from . import _core
 from .effects import FittedEffects
 from .errors import ConvergenceWarning, DataError, did_you_mean, warn
 from .frames import Frame
+from .machine import one_blas_thread
 from .optimize import FitOptions, minimize
 from .parameters import FloatArray, normal_quantile
 from .predict import (
     Errors,
     Estimates,
+    IntArray,
     RowPredictions,
     predict_rows,
     require_known,
@@ -66,26 +69,34 @@ class LinearMixedFit(FittedEffects):
         return self._problem.frame
 
     def _estimates(self, with_errors: bool) -> Estimates:
-        q = self._problem.structure.q
-        modes = self._modes if q else np.zeros((0, 0))
-        return Estimates(self._beta, modes, self._errors() if with_errors else None)
+        return Estimates(self._beta, self._modes, self._errors() if with_errors else None)
 
     def _errors(self) -> Errors:
         problem, optimum = self._problem, self._optimum
-        units, q, p = problem.units, problem.structure.q, len(self._beta)
+        units, p = problem.units, len(self._beta)
         sigma2 = self.sigma**2
         factor = optimum.evaluation.inverse_factor[:p, :p]
-        found = {"prediction": np.zeros((0, q, q)), "cross": np.zeros((0, q, p))}
-        if q:
-            found = self._mode_results("prediction", "cross", basis=np.eye(q))
+        found = self._mode_results("prediction", "cross", in_core_units=True)
+
+        def between(f: int, g: int, i: IntArray, j: IntArray) -> FloatArray:
+            # Q_ij + (T D~_X R^-1)_i (T D~_X R^-1)_j'
+            assert isinstance(problem.core, _core.SparseObjective)
+            with one_blas_thread():
+                given = problem.core.covariances(
+                    lambda_=optimum.factor, f=f, g=g, i=i, j=j, n_threads=1
+                )
+            added = np.einsum("nap,nbp->nab", found[f]["cross"][i], found[g]["cross"][j])
+            return np.asarray(sigma2 * (given + added))
+
         return Errors(
             units.x_basis,
             units.z_basis,
             sigma2 * factor @ factor.T,
             sigma2 * optimum.factor @ optimum.factor.T,
-            sigma2 * found["prediction"],
+            [sigma2 * results["prediction"] for results in found],
             # Cov(b^ - b, beta^) = -sigma^2 (T D~_X R^-1) R^-T
-            -sigma2 * (found["cross"] @ factor.T),
+            [-sigma2 * (results["cross"] @ factor.T) for results in found],
+            between,
         )
 
     @cached_property
@@ -190,7 +201,7 @@ class LinearMixedFit(FittedEffects):
         if groups is not None and new_levels == "error" and data is not None:
             require_known(problem, frame, groups)
         if random == "population" and interval == "prediction" and self._has_random:
-            groups = np.full(frame.n_rows, -1, dtype=np.int64)
+            groups = np.full((frame.n_rows, len(self.ngroups)), -1, dtype=np.int64)
         found = predict_rows(problem, frame, self._estimates(interval is not None), groups)
         rows = self._used if data is None else slice(None)
         mean = found.mean[rows]
@@ -209,17 +220,20 @@ class LinearMixedFit(FittedEffects):
             return design.matrix(frame, [design.weight])[:, 0]
         return np.ones(frame.n_rows)
 
-    def marginal_cov(self, level: Any) -> FloatArray:
+    def marginal_cov(self, level: Any, group: str | None = None) -> FloatArray:
         """Return V_i, the covariance of one group's observations given the parameters.
 
         Parameters
         ----------
         level : label of a group
+        group : str, optional
+            The grouping factor, where the model has several.
 
         Returns
         -------
         array of shape (n_i, n_i)
-            Z_i Sigma Z_i' + sigma^2 W_i^-1, rows in the data's order.
+            Z_i Sigma Z_i' + sigma^2 W_i^-1, rows in the data's order; the random effects of all
+            factors are in it.
 
         Raises
         ------
@@ -229,25 +243,41 @@ class LinearMixedFit(FittedEffects):
         problem, frame = self._problem, self._frame()
         if not self._has_random:
             raise DataError("the model has no random terms, hence no groups")
-        levels = problem.statistics.levels
-        place = levels.get_indexer(pd.Index([level]))[0]
+        chosen = self._chosen_factor(group)
+        factor = problem.statistics.factors[chosen]
+        place = factor.levels.get_indexer(pd.Index([level]))[0]
         if place < 0:
             raise DataError(
-                f"{problem.statistics.group_name!r} has no level {level!r}."
-                f"{did_you_mean(str(level), map(str, levels[:10_000]))}"
+                f"{factor.name!r} has no level {level!r}."
+                f"{did_you_mean(str(level), map(str, factor.levels[:10_000]))}"
             )
-        rows = np.flatnonzero((row_groups(problem, frame) == place) & self._used)
-        recipes = [recipe for recipe, _ in problem.design.columns[: problem.design.n_random]]
-        Z = problem.design.matrix(frame, recipes)[rows]
+        groups = row_groups(problem, frame)
+        rows = np.flatnonzero((groups[:, chosen] == place) & self._used)
+        Z = problem.design.matrix(frame, problem.design.z_recipes)[rows]
         lambda_ = self.sigma * problem.structure.matrix(self.theta)
-        weights = self._row_weights(frame, is_training=True)[rows]
-        return np.asarray(
-            (Z @ lambda_) @ (Z @ lambda_).T + np.diag(self.sigma**2 / weights), dtype=np.float64
-        )
+        out = np.diag(self.sigma**2 / self._row_weights(frame, is_training=True)[rows])
+        for f in range(len(problem.statistics.factors)):
+            own = problem.design.members(f)
+            half = Z[:, own] @ lambda_[np.ix_(own, own)]
+            same = groups[rows, f][:, None] == groups[rows, f]
+            out += np.where(same, half @ half.T, 0.0)
+        return np.asarray(out, dtype=np.float64)
 
-    def marginal_corr(self, level: Any) -> FloatArray:
+    def _chosen_factor(self, group: str | None) -> int:
+        names = list(self.ngroups)
+        if group is None:
+            if len(names) == 1:
+                return 0
+            raise DataError(
+                f"the model has several grouping factors: give group=, one of {', '.join(names)}"
+            )
+        if group not in names:
+            raise DataError(f"there is no grouping factor {group!r}.{did_you_mean(group, names)}")
+        return names.index(group)
+
+    def marginal_corr(self, level: Any, group: str | None = None) -> FloatArray:
         """Return the correlations that go with :meth:`marginal_cov`."""
-        cov = self.marginal_cov(level)
+        cov = self.marginal_cov(level, group)
         sd = np.sqrt(np.diag(cov))
         return np.asarray(cov / np.outer(sd, sd))
 
@@ -267,21 +297,23 @@ class LinearMixedFit(FittedEffects):
         """
         problem, frame = self._problem, self._frame()
         rng = np.random.default_rng(seed)
-        q, used = problem.structure.q, self._used
+        used = self._used
         offsets = problem.design.offsets
         mean = self._training.fixed
         if offsets:
             mean = mean + problem.design.matrix(frame, offsets).sum(axis=1)[used]
         noise = self.sigma / np.sqrt(self._row_weights(frame, is_training=True)[used])
         out = mean[:, None] + noise[:, None] * rng.standard_normal((self.nobs, n))
-        if q:
-            lambda_ = self.sigma * problem.structure.matrix(self.theta)
-            groups = row_groups(problem, frame)[used]
-            recipes = [recipe for recipe, _ in problem.design.columns[:q]]
-            Z = problem.design.matrix(frame, recipes)[used]
-            for k in range(n):
-                b = rng.standard_normal((problem.statistics.core.n_groups, q)) @ lambda_.T
-                out[:, k] += np.einsum("nq,nq->n", Z, b[groups])
+        if not self._has_random:
+            return out
+        lambda_ = self.sigma * problem.structure.matrix(self.theta)
+        groups = row_groups(problem, frame)[used]
+        Z = problem.design.matrix(frame, problem.design.z_recipes)[used]
+        for k in range(n):
+            for f, factor in enumerate(problem.statistics.factors):
+                own = problem.design.members(f)
+                b = rng.standard_normal((factor.n_levels, len(own))) @ lambda_[np.ix_(own, own)].T
+                out[:, k] += np.einsum("nq,nq->n", Z[:, own], b[groups[:, f]])
         return out
 
     def refit(self, y: npt.ArrayLike, options: FitOptions | None = None) -> LinearMixedFit:
@@ -408,6 +440,7 @@ def estimate(
     objective = problem.objective(reml, options.n_threads)
     optimum = minimize(objective, problem.starts(start), options)
     fit = LinearMixedFit(problem, optimum, reml)
+    problem.require_residual(fit.sigma)
     certificate = optimum.certificate
     if options.verbose:
         print(f"{fit.criterion_name} {fit.objective:.6f}: {certificate.message}")

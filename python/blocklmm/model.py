@@ -8,7 +8,6 @@ from typing import Any
 import numpy.typing as npt
 
 from .columns import build
-from .errors import FormulaError
 from .fit import LinearMixedFit, estimate
 from .formula import parse
 from .frames import Frame
@@ -70,17 +69,10 @@ class LinearMixedModel:
             if value not in ("drop", "error"):
                 raise ValueError(f"{name} is 'drop' or 'error', not {value!r}")
         self.formula = parse(formula)
-        groups = {term.group for term in self.formula.random}
-        if len(groups) > 1:
-            names = ", ".join(sorted(":".join(group) for group in groups))
-            raise FormulaError(
-                f"random terms on several grouping factors ({names}) are not supported yet: all "
-                f"terms must share one\n    {formula}"
-            )
         self._missing, self._rank_deficient = missing, rank_deficient
         self._frame = Frame(data)
-        for group in groups:
-            for name in group:
+        for term in self.formula.random:
+            for name in term.group:
                 self._frame.column(name)
         self._columns = weights, offset, contrasts
         self._design = build(self.formula, self._frame, *self._columns)

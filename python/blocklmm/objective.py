@@ -6,7 +6,8 @@ of basis, Z~ = Z B and X~ = X B_x, a T~ of the core is T = B T~ B' of the user.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +15,11 @@ import numpy.typing as npt
 
 from . import _core
 from .design import Design
+from .machine import one_blas_thread
 from .statistics import RowStatistics
 
 FloatArray = npt.NDArray[np.float64]
+Core = _core.BlockObjective | _core.SparseObjective
 
 
 def canonical_factor(factor: FloatArray, tolerance: float = 1e-14) -> FloatArray:
@@ -106,8 +109,8 @@ class Structure:
 class Evaluation:
     """The criterion at one factor F of T = F F', in the core's units.
 
-    See ``cpp/core/block_objective.hpp``; gradient and Hessian are those in all entries of F's
-    blocks (``Structure.block_entries``).
+    See ``cpp/core/block_objective.hpp`` and ``sparse_objective.hpp``; gradient and Hessian are
+    those in all entries of F's blocks (``Structure.block_entries``).
     """
 
     value: float
@@ -122,16 +125,21 @@ class Objective:
 
     Parameters
     ----------
-    core : BlockObjective
+    core : BlockObjective or SparseObjective
     units : Units
     reml : bool
     n_threads : int
     """
 
-    def __init__(
-        self, core: _core.BlockObjective, units: Units, reml: bool, n_threads: int
-    ) -> None:
+    def __init__(self, core: Core, units: Units, reml: bool, n_threads: int) -> None:
         self._core, self._reml, self._n_threads = core, reml, n_threads
+        self._hessian: dict[str, _core.ExactHessian] = {}
+        self._one_blas_thread: Callable[[], AbstractContextManager[None]] = nullcontext
+        self.has_exact_hessian = True
+        if isinstance(core, _core.SparseObjective):
+            self._hessian = {"exact_hessian": _core.ExactHessian.if_cheap}
+            self._one_blas_thread = one_blas_thread
+            self.has_exact_hessian = bool(core.plan["is_small"])
         self.structure = units.structure
         self.n, self.p = units.n, units.p
         nu = self.n - self.p if reml else self.n
@@ -148,12 +156,14 @@ class Objective:
         """
         self.n_evaluations += 1
         try:
-            found = self._core.evaluate(
-                lambda_=factor,
-                reml=self._reml,
-                derivatives=derivatives,
-                n_threads=self._n_threads,
-            )
+            with self._one_blas_thread():
+                found = self._core.evaluate(
+                    lambda_=factor,
+                    reml=self._reml,
+                    derivatives=derivatives,
+                    n_threads=self._n_threads,
+                    **self._hessian,
+                )
         except _core.NotPositiveDefinite:
             nothing = np.zeros(0)
             return Evaluation(np.inf, nothing, nothing, nothing, nothing)
@@ -173,7 +183,7 @@ class Units:
     ----------
     design : Design
     statistics : RowStatistics
-    core : BlockObjective
+    core : BlockObjective or SparseObjective
     kept : sequence of int
         The columns of X that are in the model.
     cross : array of shape (columns, columns)
@@ -186,7 +196,7 @@ class Units:
         self,
         design: Design,
         statistics: RowStatistics,
-        core: _core.BlockObjective,
+        core: Core,
         kept: Sequence[int],
         cross: FloatArray,
         response_fit: FloatArray,
@@ -204,7 +214,7 @@ class Units:
         for j, anchor in enumerate(design.z_anchor):
             self.z_basis[j, j] = 1 / z_scale[j]
             if anchor >= 0 and j != anchor:
-                self.z_basis[anchor, j] = -shift[j] / z_scale[j]
+                self.z_basis[anchor, j] = -shift[design.z_columns[j]] / z_scale[j]
 
         columns = [design.x_columns[k] for k in kept]
         self._unshift, ones = _undo_shifts(design, shift, kept, cross)

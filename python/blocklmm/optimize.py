@@ -22,6 +22,7 @@ _EPS = float(np.finfo(np.float64).eps)
 _FLAT = 1e-7  # the certificate's limits, in parts of the number of rows: gradient,
 _NEGATIVE = 1e-8  # and a negative eigenvalue of Gamma
 _FLAT_MINIMUM = 2.0  # curvature of -2 log L: a standard error of one in the units of the starts
+_APPROXIMATE = 1e-12  # a decrease not worth the slower steps of an approximate Hessian
 _WORTH_A_DESCENT = 1.0  # a boundary point this little above the minimum found may lead lower
 
 
@@ -31,6 +32,7 @@ class Function(Protocol):
     structure: Structure
     n: int
     n_evaluations: int
+    has_exact_hessian: bool
 
     def __call__(self, factor: FloatArray, derivatives: bool = True) -> Evaluation:
         """Evaluate at a block diagonal factor."""
@@ -100,7 +102,8 @@ class FitOptions:
     max_evaluations : int
         Evaluations of the criterion before the optimiser gives up, with a warning.
     tolerance : float
-        Stop when a Newton step would lower the criterion by less than this.
+        Stop when a Newton step would lower the criterion by less than this; with several grouping
+        factors by less than 1e-12, a millionth of a standard error of theta.
     verbose : bool
         Print one line with the fit's outcome.
     """
@@ -163,9 +166,9 @@ def minimize(f: Function, starts: Starts, options: FitOptions) -> Optimum:
         )
     nearby = _nearest_boundary(f.structure, best.chart)
     if nearby is not None and not best.message:
-        probe = f(nearby.factor)
+        probe = f(nearby.factor, derivatives=False)
         if probe.value < best.here.value + _WORTH_A_DESCENT:
-            best = min(best, _descend(f, nearby, options, probe), key=_value)
+            best = min(best, _descend(f, nearby, options), key=_value)
     if best.flattest < _FLAT_MINIMUM and not best.message:
         others += [Chart(f.structure, start) for start in starts.if_flat]
     for chart in others:
@@ -217,7 +220,8 @@ def _descend(
         newton = 0.5 * float((slopes**2 / np.maximum(np.abs(values), flat)).sum())
         if values[0] > -flat:
             stalled = newton > 0.05 * before and newton < 1e-13
-            if newton <= options.tolerance or stalled:
+            enough = newton <= _APPROXIMATE and not f.has_exact_hessian and _is_certified(f, here)
+            if newton <= options.tolerance or stalled or enough:
                 break
         before = newton
         if f.n_evaluations >= options.max_evaluations:
@@ -297,6 +301,12 @@ def _min_eigenvalue(f: Function, here: Evaluation) -> float:
     )
 
 
+def _is_certified(f: Function, here: Evaluation) -> bool:
+    """Tell whether the gradient is zero and no eigenvalue of Gamma negative, up to rounding."""
+    flat = float(np.abs(here.gradient).max(initial=0.0)) <= _FLAT * f.n
+    return flat and (not f.structure.blocks or _min_eigenvalue(f, here) >= -_NEGATIVE * f.n)
+
+
 def _zeros(f: Function, chart: Chart, here: Evaluation) -> tuple[FloatArray, Evaluation]:
     """Set tiny singular values of lambda to zero where that costs no more than rounding.
 
@@ -315,9 +325,7 @@ def _zeros(f: Function, chart: Chart, here: Evaluation) -> tuple[FloatArray, Eva
 def _optimum(f: Function, factor: FloatArray, here: Evaluation, message: str) -> Optimum:
     gradient = float(np.abs(here.gradient).max(initial=0.0))
     lowest = _min_eigenvalue(f, here)
-    flat = gradient <= _FLAT * f.n
-    minimal = not f.structure.blocks or lowest >= -_NEGATIVE * f.n
-    converged = not message and flat and minimal
+    converged = not message and _is_certified(f, here)
     if not message:
         if not f.structure.blocks:
             message = "closed form: the model has no random terms"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtr, ndtri
 
+from . import _core
 from .optimize import Certificate, Optimum
 from .problem import Problem
 from .statistics import Dropped
@@ -81,8 +83,23 @@ class FittedParameters:
     @property
     def ngroups(self) -> dict[str, int]:
         """Number of levels by grouping factor."""
-        statistics = self._problem.statistics
-        return {statistics.group_name: int(statistics.core.n_groups)} if self._has_random else {}
+        return {f.name: f.n_levels for f in self._problem.statistics.factors}
+
+    @property
+    def factorization(self) -> str:
+        """How V, the covariance of the observations, is factored, and what fills in."""
+        problem = self._problem
+        names = [factor.name for factor in problem.statistics.factors]
+        if not isinstance(problem.core, _core.SparseObjective):
+            return f"V is block diagonal by {names[0]}" if names else "V is diagonal"
+        plan = {key: int(value) for key, value in problem.core.plan.items()}
+        filled = f"{plan['n_filled']} entries fill in" if plan["n_filled"] else "nothing fills in"
+        if plan["block_factor"] >= 0:
+            return f"V is block diagonal by {names[plan['block_factor']]}, {filled}"
+        text = f"sparse Cholesky factor of {plan['n_stored']} entries, {filled}"
+        if plan["n_dense"]:
+            text += f", {plan['n_dense']} of {plan['n_effects']} effects in a dense block"
+        return text
 
     @property
     def dropped(self) -> Dropped:
@@ -187,8 +204,11 @@ class FittedParameters:
         problem = self._problem
         lambda_ = self.sigma * problem.structure.matrix(self.theta)
         terms = []
-        for k, s in enumerate(problem.structure.slices):
-            name = problem.statistics.group_name + (f".{k}" if k else "")
+        used: Counter[int] = Counter()
+        for group, s in zip(problem.design.term_groups, problem.structure.slices, strict=True):
+            k = used[group]
+            used[group] += 1
+            name = problem.statistics.factors[group].name + (f".{k}" if k else "")
             names = tuple(problem.design.z_names[s])
             terms.append(TermCovariance(name, names, lambda_[s, s] @ lambda_[s, s].T))
         return VarCorr(tuple(terms), self.sigma)

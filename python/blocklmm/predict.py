@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -26,13 +28,14 @@ class Estimates:
     Attributes
     ----------
     beta : array of shape (p,)
-    modes : array of shape (groups, q)
+    modes : list of arrays of shape (levels, q)
+        By grouping factor.
     errors : Errors or None
         What the variances of predictions need.
     """
 
     beta: FloatArray
-    modes: FloatArray
+    modes: list[FloatArray]
     errors: Errors | None
 
 
@@ -51,19 +54,24 @@ class Errors:
     beta : array of shape (p, p)
         Covariance of the fixed effects.
     effects : array of shape (q, q)
-        Covariance of the random effects.
-    modes : array of shape (groups, q, q)
-        Covariance of the modes' errors b^ - b, the uncertainty of beta included.
-    modes_beta : array of shape (groups, q, p)
+        Covariance of the random effects, those of all factors side by side.
+    modes : list of arrays of shape (levels, q, q)
+        By grouping factor, covariance of the modes' errors b^ - b, the uncertainty of beta
+        included.
+    modes_beta : list of arrays of shape (levels, q, p)
         Covariance of the modes' errors with beta^.
+    between : callable
+        ``between(f, g, i, j)``: covariances of the errors of levels i of factor f with those of
+        levels j of factor g, shape (pairs, q_f, q_g).
     """
 
     x_basis: FloatArray
     z_basis: FloatArray
     beta: FloatArray
     effects: FloatArray
-    modes: FloatArray
-    modes_beta: FloatArray
+    modes: list[FloatArray]
+    modes_beta: list[FloatArray]
+    between: Callable[[int, int, IntArray, IntArray], FloatArray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +94,19 @@ class RowPredictions:
 
 
 def row_groups(problem: Problem, frame: Frame) -> IntArray:
-    """Return the fitted group of each row: -1 for a level not fitted, -2 for a missing one."""
-    if problem.group is None:
-        return np.full(frame.n_rows, -1, dtype=np.int64)
-    labels = group_labels(frame, problem.group)
-    known = _text_if_mixed(problem.statistics.levels, labels.of_slots(np.arange(labels.n_slots)))
-    place = np.append(known[0].get_indexer(known[1]), -2)
-    slots = np.asarray(labels.codes, dtype=np.int64) - labels.base
-    return np.asarray(place[np.where(slots < 0, len(place) - 1, slots)], dtype=np.int64)
+    """Return the fitted level of each row in each grouping factor, shape (n, factors).
+
+    A level that was not fitted is -1, a missing one -2.
+    """
+    out = np.empty((frame.n_rows, len(problem.statistics.factors)), dtype=np.int64)
+    for f, factor in enumerate(problem.statistics.factors):
+        labels = group_labels(frame, factor.group)
+        found = labels.names.keys(np.arange(labels.n_slots))
+        known, found = _text_if_mixed(factor.keys, found)
+        place = np.append(known.get_indexer(found), -2)
+        slots = np.asarray(labels.codes, dtype=np.int64) - labels.base
+        out[:, f] = place[np.where(slots < 0, len(place) - 1, slots)]
+    return out
 
 
 def _text_if_mixed(a: pd.Index, b: pd.Index) -> tuple[pd.Index, pd.Index]:
@@ -105,18 +118,18 @@ def _text_if_mixed(a: pd.Index, b: pd.Index) -> tuple[pd.Index, pd.Index]:
 
 def require_known(problem: Problem, frame: Frame, groups: IntArray) -> None:
     """Raise a DataError that names the levels the model was not fitted with."""
-    unseen = np.flatnonzero(groups == -1)
-    if len(unseen) == 0 or problem.group is None:
-        return
-    labels = group_labels(frame, problem.group)
-    slots = np.asarray(labels.codes[unseen], dtype=np.int64) - labels.base
-    found = labels.of_slots(np.unique(slots))
-    raise DataError(
-        f"{problem.statistics.group_name!r} has levels that the model was not fitted with: "
-        f"{labels_phrase(found)} in "
-        f"{rows_phrase(len(unseen), unseen[:5].tolist())}; new_levels='population' predicts for "
-        "them by the fixed effects"
-    )
+    for f, factor in enumerate(problem.statistics.factors):
+        unseen = np.flatnonzero(groups[:, f] == -1)
+        if len(unseen) == 0:
+            continue
+        labels = group_labels(frame, factor.group)
+        slots = np.asarray(labels.codes[unseen], dtype=np.int64) - labels.base
+        found = labels.names.of_slots(np.unique(slots))
+        raise DataError(
+            f"{factor.name!r} has levels that the model was not fitted with: "
+            f"{labels_phrase(found)} in {rows_phrase(len(unseen), unseen[:5].tolist())}; "
+            "new_levels='population' predicts for them with random effects of zero"
+        )
 
 
 def used_rows(problem: Problem, frame: Frame) -> npt.NDArray[np.bool_]:
@@ -128,8 +141,9 @@ def used_rows(problem: Problem, frame: Frame) -> npt.NDArray[np.bool_]:
         stop = min(start + _CHUNK, frame.n_rows)
         values = problem.design.matrix(frame, recipes, start, stop)
         out[start:stop] = np.isfinite(values).all(axis=1)
-    if problem.group is not None:
-        out &= row_groups(problem, frame) >= 0
+    for group in problem.design.groups:
+        labels = group_labels(frame, group)
+        out &= np.asarray(labels.codes) >= labels.base
     return out
 
 
@@ -146,50 +160,80 @@ def predict_rows(
     problem : Problem
     frame : Frame
     estimates : Estimates
-    groups : array of shape (n,) or None
+    groups : array of shape (n, factors) or None
         As from ``row_groups``; None leaves the random effects out, as for the population.
 
-    With ``estimates.errors`` also the variance of each prediction's error: x'Var(beta)x, and with
-    a fitted group z'Var(b^ - b)z + 2 x'Cov(beta^, b^ - b)z, with another its whole z'Sigma z.
+    With ``estimates.errors`` also the variance of each prediction's error: x'Var(beta)x, and for
+    each grouping factor with a fitted level z'Var(b^ - b)z + 2 x'Cov(beta^, b^ - b)z, with another
+    its whole z'Sigma z; and for two factors with fitted levels twice the covariance of their
+    errors.
 
     Returns
     -------
     RowPredictions
     """
     design, errors = problem.design, estimates.errors
+    members = [design.members(f) for f in range(len(design.groups))] if groups is not None else []
     x_recipes = [design.x_recipes[k] for k in problem.kept]
-    z_recipes = [recipe for recipe, _ in design.columns[: design.n_random]]
-    p, q = len(x_recipes), design.n_random if groups is not None else 0
-    recipes = x_recipes + (z_recipes if groups is not None else []) + design.offsets
+    z_recipes = design.z_recipes if groups is not None else []
+    p, q = len(x_recipes), len(z_recipes)
+    recipes = x_recipes + z_recipes + design.offsets
     n = frame.n_rows
     mean, fixed = np.empty(n), np.empty(n)
     variance = None if errors is None else np.empty(n)
+    pairs = _pairs(errors, groups) if errors is not None and groups is not None else []
     for start in range(0, n, _CHUNK):
         rows = slice(start, min(start + _CHUNK, n))
         values = design.matrix(frame, recipes, rows.start, rows.stop)
         X, Z = values[:, :p], values[:, p : p + q]
         fixed[rows] = X @ estimates.beta
         mean[rows] = fixed[rows] + values[:, p + q :].sum(axis=1)
-        of_row = np.full(len(values), -1) if groups is None else groups[rows]
-        known = of_row >= 0
-        if q:
-            b = np.where(known[:, None], estimates.modes[of_row.clip(0)], 0.0)
-            mean[rows] += np.einsum("nq,nq->n", Z, b)
-            mean[rows] = np.where(of_row == -2, np.nan, mean[rows])
+        for f, own in enumerate(members):
+            level = groups[rows, f] if groups is not None else np.zeros(0)
+            b = np.where((level >= 0)[:, None], estimates.modes[f][level.clip(0)], 0.0)
+            mean[rows] += np.einsum("nq,nq->n", Z[:, own], b)
+            mean[rows] = np.where(level == -2, np.nan, mean[rows])
         if variance is not None and errors is not None:
-            variance[rows] = _variances(errors, X, Z, of_row)
+            x = X @ errors.x_basis
+            variance[rows] = np.einsum("ni,ij,nj->n", x, errors.beta, x, optimize=True)
+            if groups is not None and q:
+                z = Z @ errors.z_basis
+                variance[rows] += _random_variances(errors, x, z, groups[rows], members)
+                for f, g, of_row, blocks in pairs:
+                    both = of_row[rows] >= 0
+                    z_f, z_g = z[both][:, members[f]], z[both][:, members[g]]
+                    added = np.einsum("ni,nij,nj->n", z_f, blocks[of_row[rows][both]], z_g)
+                    variance[np.flatnonzero(both) + start] += 2 * added
     return RowPredictions(mean, fixed, variance)
 
 
-def _variances(errors: Errors, X: FloatArray, Z: FloatArray, of_row: IntArray) -> FloatArray:
-    x = X @ errors.x_basis
-    variance = np.einsum("ni,ij,nj->n", x, errors.beta, x, optimize=True)
-    if Z.shape[1]:
-        z = Z @ errors.z_basis
-        added = np.einsum("ni,ij,nj->n", z, errors.effects, z, optimize=True)
-        known = of_row >= 0
-        i, z, x = of_row[known], z[known], x[known]
-        added[known] = np.einsum("ni,nij,nj->n", z, errors.modes[i], z)
-        added[known] += 2 * np.einsum("ni,nij,nj->n", z, errors.modes_beta[i], x)
-        variance = variance + added
-    return np.asarray(variance)
+def _pairs(errors: Errors, groups: IntArray) -> list[tuple[int, int, IntArray, FloatArray]]:
+    """Return for each two factors which pair of fitted levels a row has, and their covariances."""
+    out = []
+    for f, g in combinations(range(groups.shape[1]), 2):
+        i, j = groups[:, f], groups[:, g]
+        both = (i >= 0) & (j >= 0)
+        if not both.any():
+            continue
+        width = int(j.max()) + 1
+        codes, found = pd.factorize(i[both] * width + j[both])
+        of_row = np.full(len(groups), -1, dtype=np.int64)
+        of_row[both] = codes
+        out.append((f, g, of_row, errors.between(f, g, found // width, found % width)))
+    return out
+
+
+def _random_variances(
+    errors: Errors, x: FloatArray, z: FloatArray, groups: IntArray, members: list[list[int]]
+) -> FloatArray:
+    total = np.zeros(len(z))
+    for f, own in enumerate(members):
+        z_f, level = z[:, own], groups[:, f]
+        effects = errors.effects[np.ix_(own, own)]
+        added = np.einsum("ni,ij,nj->n", z_f, effects, z_f, optimize=True)
+        known = level >= 0
+        i, z_f = level[known], z_f[known]
+        added[known] = np.einsum("ni,nij,nj->n", z_f, errors.modes[f][i], z_f)
+        added[known] += 2 * np.einsum("ni,nij,nj->n", z_f, errors.modes_beta[f][i], x[known])
+        total += added
+    return total

@@ -11,13 +11,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import nnls
 
 from . import _core
 from .design import Design
-from .errors import ConvergenceError, DataError, RankDeficientError, labels_phrase
+from .errors import ConvergenceError, DataError, ModelSizeError, RankDeficientError
 from .formula import Formula
 from .frames import Frame
-from .objective import Objective, Structure, Units
+from .groups import check_groups
+from .machine import memory_limit
+from .objective import Core, Objective, Structure, Units
 from .optimize import Starts
 from .statistics import RowStatistics
 
@@ -26,6 +29,8 @@ FloatArray = npt.NDArray[np.float64]
 _EPS = float(np.finfo(np.float64).eps)
 _DEPENDENT = 1e-13  # what earlier columns leave of a column's sum of squares
 _NEARLY_EXACT = 1e-3  # what the model may leave of the response's before a second pass is worth it
+_SMALLEST_START = 0.05  # of lambda, in units of the columns
+_ROUNDING_LEFT = 1e-14  # the same where there is no second pass
 _NO_RESIDUAL = 1e-24  # what rounding leaves of it
 
 
@@ -47,7 +52,8 @@ class Problem:
     statistics : RowStatistics
     kept, dropped : list of int
         Columns of X in the model, and those that depend on the columns before them.
-    core : BlockObjective
+    core : BlockObjective or SparseObjective
+        The latter with several grouping factors.
     units : Units
 
     Raises
@@ -67,12 +73,10 @@ class Problem:
         self.formula, self.design = formula, design
         self._rank_deficient = rank_deficient
         self.frame: Frame | None = frame
-        self.group = formula.random[0].group if formula.random else None
         self.structure = Structure(tuple(design.blocks))
 
-        statistics = RowStatistics(design, frame, self.group, missing, n_threads)
-        if self.group is not None:
-            _check_groups(statistics, formula, design)
+        statistics = RowStatistics(design, frame, missing, n_threads)
+        check_groups(statistics, formula, design)
         cross = np.asarray(statistics.core.cross_products())
         _check_sizes(design, formula, cross)
         columns, y = np.array(design.x_columns, dtype=np.intp), design.n_columns - 1
@@ -103,27 +107,52 @@ class Problem:
         # the groups, leave almost nothing of it. A second pass takes these from y row by row.
         self._connect(statistics, np.zeros(y))
         coefficients, left = _least_squares(cross, columns)
-        within, df_within = self._within()
-        between = max(left - within, 0.0)
-        saturated = df_within <= 0  # Z could fit any response: nothing is left by design
-        if left <= _NEARLY_EXACT * total or (within <= _NEARLY_EXACT * total and not saturated):
-            response_fit = np.zeros(y)
+        fixed_explain = left <= _NEARLY_EXACT * total
+        response_fit, group_fits = np.zeros(y), None
+        if fixed_explain:
             response_fit[columns] = coefficients
-            group_fits = None
-            if left > _NEARLY_EXACT * total:
-                response_fit[:] = 0.0
-                group_fits = np.asarray(self.core.own_fits(statistics.core))
-            statistics = statistics.refined(response_fit, group_fits, n_threads)
-            self._connect(statistics, response_fit)
-            within, _ = self._within()
-        spread = between / max(within, 1e-300) * max(df_within, 0) / n
-        self._spread = float(np.sqrt(spread))
-        if (left if saturated else within) <= _NO_RESIDUAL * total:
-            by = f" and the groups of {statistics.group_name!r}" if self.group else ""
-            raise ConvergenceError(
-                f"the fixed effects{by} explain the response {formula.response!r} exactly: no "
-                "residual variance is left to estimate"
-            )
+        if isinstance(self.core, _core.BlockObjective):
+            within, df_within = self._within(self.core)
+            between = max(left - within, 0.0)
+            saturated = df_within <= 0  # Z could fit any response: nothing is left by design
+            groups_explain = within <= _NEARLY_EXACT * total and not saturated
+            if groups_explain and not fixed_explain:
+                group_fits = [np.asarray(self.core.own_fits(statistics.core))]
+            if fixed_explain or groups_explain:
+                self._connect(statistics.refined(response_fit, group_fits, n_threads), response_fit)
+                within, _ = self._within(self.core)
+            spread = between / max(within, 1e-300) * max(df_within, 0) / n
+            self._spread = float(np.sqrt(spread))
+            if (left if saturated else within) <= _NO_RESIDUAL * total:
+                raise self._explained()
+        elif fixed_explain:
+            self._connect(statistics.refined(response_fit, None, n_threads), response_fit)
+            if self._total <= _NO_RESIDUAL * total:
+                raise self._explained()
+
+    @property
+    def _total(self) -> float:
+        """The sum of squares of the response in the statistics."""
+        return float(self.statistics.core.cross_products()[-1, -1])
+
+    def require_residual(self, sigma: float) -> None:
+        """Raise a ConvergenceError if a fit with several factors left rounding alone.
+
+        Without a second pass cross products hold what groups leave to some 1e-15 of all.
+        """
+        if self._is_sparse and self.units.n * sigma**2 <= _ROUNDING_LEFT * self._total:
+            raise self._explained()
+
+    def _explained(self) -> ConvergenceError:
+        by = "".join(f" and the groups of {f.name!r}" for f in self.statistics.factors)
+        return ConvergenceError(
+            f"the fixed effects{by} explain the response {self.formula.response!r} exactly: no "
+            "residual variance is left to estimate"
+        )
+
+    @property
+    def _is_sparse(self) -> bool:
+        return len(self.design.groups) > 1
 
     def objective(self, reml: bool, n_threads: int) -> Objective:
         """Return the criterion as a function of a factor of T."""
@@ -155,18 +184,34 @@ class Problem:
         """
         if theta is not None:
             return Starts([self.factor(theta)], [])
-        q = self.structure.q
-        size = max(0.5, self._spread)
-        always = [size * np.eye(q)]
-        if len(self.structure.blocks) > 1:
-            cross = np.asarray(self.statistics.core.cross_products())[:q, :q]
-            scale = np.sqrt(np.diag(cross))
-            correlation = cross / np.outer(scale, scale)
+        if isinstance(self.core, _core.SparseObjective):
+            first = _moment_start(self.core, self.units.n)
+        else:
+            first = max(0.5, self._spread) * np.eye(self.structure.q)
+        always = [first]
+        inflation = self._inflation()
+        if inflation.max(initial=0.0) > 3:
+            always.append(np.diag(np.where(inflation > 0, inflation, np.diag(first))))
+        return Starts(always, [0.1 * first, 4.0 * first])
+
+    def _inflation(self) -> FloatArray:
+        """Return for each column of Z the inverse square root of what others leave of it.
+
+        The others are those of the same factor, where it has several terms; 0 elsewhere.
+        """
+        design = self.design
+        out = np.zeros(self.structure.q)
+        cross = np.asarray(self.statistics.core.cross_products())
+        for f in range(len(design.groups)):
+            if design.term_groups.count(f) < 2:
+                continue
+            own = design.members(f)
+            columns = [design.z_columns[k] for k in own]
+            scale = np.sqrt(np.diag(cross)[columns])
+            correlation = cross[np.ix_(columns, columns)] / np.outer(scale, scale)
             values, vectors = np.linalg.eigh(correlation)
-            inflation = np.sqrt((vectors**2 / np.maximum(values, 1e-12)).sum(axis=1))
-            if inflation.max() > 3:
-                always.append(np.diag(inflation))
-        return Starts(always, [0.1 * always[0], 4.0 * always[0]])
+            out[own] = np.sqrt((vectors**2 / np.maximum(values, 1e-12)).sum(axis=1))
+        return out
 
     def with_response(self, frame: Frame, response: FloatArray) -> Problem:
         """Return the same problem for other values of the response; NaN leaves a row out."""
@@ -182,24 +227,50 @@ class Problem:
 
     def _connect(self, statistics: RowStatistics, response_fit: FloatArray) -> None:
         self.statistics, self.response_fit = statistics, response_fit
-        self.core = _core.BlockObjective(
-            statistics.core, self._columns, self.structure.block_entries
-        )
+        design = self.design
+        self.core: Core
+        if self._is_sparse:
+            try:
+                self.core = _core.SparseObjective(
+                    statistics=statistics.core,
+                    x_columns=self._columns,
+                    z_columns=design.z_columns,
+                    members=[design.members(f) for f in range(len(design.groups))],
+                    blocks=design.blocks,
+                    memory_limit=memory_limit(),
+                )
+            except _core.TooLarge as error:
+                raise _too_large(statistics, error.args[0]) from None
+        else:
+            self.core = _core.BlockObjective(
+                statistics.core, self._columns, design.z_columns, self.structure.block_entries
+            )
         self.units = Units(self.design, statistics, self.core, self.kept, self._cross, response_fit)
 
-    def _within(self) -> tuple[float, int]:
+    def _within(self, core: _core.BlockObjective) -> tuple[float, int]:
         """Return what X and Z leave of the response's sum of squares, and how many dimensions."""
-        within = np.asarray(self.core.within)
+        within = np.asarray(core.within)
         varying = np.flatnonzero(np.diag(within)[:-1] > 1e-10 * self.units.n)
         found = _core.independent_columns(within[np.ix_(varying, varying)], _DEPENDENT)
         left = _least_squares(within, varying[found])[1] * self.units.y_scale**2
-        return left, self.units.n - self.core.rank_of_z - len(found)
+        return left, self.units.n - core.rank_of_z - len(found)
+
+
+def _moment_start(core: _core.SparseObjective, n: int) -> FloatArray:
+    """Return a diagonal factor from moments: variances without iteration, none negative."""
+    expected, observed = core.moment_equations()
+    scale = np.sqrt(np.diag(expected))
+    variances = nnls(expected / np.outer(scale, scale), observed / scale)[0] / scale
+    residual = max(float(variances[0]), 1e-3 * float(observed[0]) / n)
+    return np.diag(np.sqrt(np.clip(variances[1:] / residual, _SMALLEST_START**2, 1e6)))
 
 
 def _check_sizes(design: Design, formula: Formula, cross: FloatArray) -> None:
     """Refuse columns whose squares overflow, and random effects of columns of zeros."""
     sizes = np.diag(cross)
-    names = [*design.z_names, *[""] * (design.n_columns - design.n_random)]
+    names = [""] * design.n_columns
+    for k, column in enumerate(design.z_columns):
+        names[column] = design.z_names[k]
     for k, column in enumerate(design.x_columns):
         names[column] = design.x_names[k]
     names[-1] = formula.response
@@ -211,7 +282,7 @@ def _check_sizes(design: Design, formula: Formula, cross: FloatArray) -> None:
     at = 0
     for term, width in zip(formula.random, design.blocks, strict=True):
         for k in range(at, at + width):
-            if sizes[k] == 0:
+            if sizes[design.z_columns[k]] == 0:
                 raise DataError(
                     f"the random effect of {design.z_names[k]!r} in {term.text} can't be "
                     "estimated: its column is zero, or constant beside an intercept, in all rows"
@@ -238,22 +309,10 @@ def _least_squares(cross: FloatArray, columns: npt.NDArray[np.intp]) -> tuple[Fl
     return coefficients, max(float(cross[-1, -1] - half @ half), 0.0)
 
 
-def _check_groups(statistics: RowStatistics, formula: Formula, design: Design) -> None:
-    core, name = statistics.core, statistics.group_name
-    n, n_groups = core.n_rows_used, core.n_groups
-    if n_groups < 2:
-        raise DataError(
-            f"the grouping factor {name!r} has one level only, "
-            f"{labels_phrase(statistics.levels)}: its variance can't be estimated"
-        )
-    if n_groups >= n:
-        raise DataError(
-            f"the grouping factor {name!r} has as many levels as there are rows ({n}): its "
-            "variance can't be told from the residual's"
-        )
-    for term, width in zip(formula.random, design.blocks, strict=True):
-        if n_groups * width >= n:
-            raise DataError(
-                f"the term {term.text} has {n_groups} x {width} = {n_groups * width} random "
-                f"effects for {n} rows: they can't be told from the residuals; simplify the term"
-            )
+def _too_large(statistics: RowStatistics, n_bytes: float) -> ModelSizeError:
+    counts = ", ".join(f"{f.name!r} ({f.n_levels} levels)" for f in statistics.factors)
+    return ModelSizeError(
+        f"the random effects of {counts} are so interwoven that the factor of their covariance "
+        f"needs at least {n_bytes / 1e9:.3g} GB, and {memory_limit() / 1e9:.3g} may be used: "
+        "leave out a factor, or take one with fewer levels"
+    )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,8 +16,59 @@ from .design import Design
 from .errors import DataError, rows_phrase
 from .frames import Array, Categories, Frame, Numbers, SlicedNumbers
 
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
 _ROWS_A_CALL = 1 << 21  # columns read in place: a call long enough to matter, short for Ctrl-C
 _ROWS_A_CHUNK = 1 << 16  # converted or evaluated columns: what may exist at one time
+
+
+@dataclass(slots=True)
+class LevelNames:
+    """What a grouping factor's levels are called, by slot.
+
+    Attributes
+    ----------
+    index : pandas.Index or None
+        The names; None where a name is ``base + slot``, or joined of two.
+    base : int
+    joined : tuple or None
+        The names of two factors, and for each slot the pair's number ``first * n_second + second``
+        (None: that of the slot itself); joined when they are asked for.
+    """
+
+    index: pd.Index[Any] | None = None
+    base: int = 0
+    joined: tuple[LevelNames, LevelNames, int, IntArray | None] | None = None
+
+    def of_slots(self, slots: npt.ArrayLike) -> pd.Index[Any]:
+        """Return the names of some slots."""
+        at = np.asarray(slots, dtype=np.int64)
+        if self.joined is not None:
+            return _join(*self._parts(at))
+        if self.index is None:
+            return pd.Index(at + self.base, dtype=np.int64)
+        return self.index[at]
+
+    def keys(self, slots: npt.ArrayLike) -> pd.Index[Any]:
+        """Return the names as :meth:`of_slots`, joined ones by a mark that is in no name."""
+        at = np.asarray(slots, dtype=np.int64)
+        if self.joined is None:
+            return self.of_slots(at)
+        first, second = self.joined[0].keys, self.joined[1].keys
+        i, j = self._pairs(at)
+        return first(i).astype(str) + "\x1f" + second(j).astype(str)
+
+    def _pairs(self, slots: IntArray) -> tuple[IntArray, IntArray]:
+        assert self.joined is not None
+        _, _, n_second, pairs = self.joined
+        found = slots if pairs is None else pairs[slots]
+        return found // n_second, found % n_second
+
+    def _parts(self, slots: IntArray) -> tuple[pd.Index[Any], pd.Index[Any]]:
+        assert self.joined is not None
+        i, j = self._pairs(slots)
+        return self.joined[0].of_slots(i), self.joined[1].of_slots(j)
 
 
 @dataclass(slots=True)
@@ -29,14 +79,8 @@ class GroupLabels:
     codes: Array
     base: int
     n_slots: int
-    levels: pd.Index[Any] | None  # by slot; None where the label is base + slot
+    names: LevelNames
     in_order: bool
-
-    def of_slots(self, slots: Sequence[int] | Array) -> pd.Index[Any]:
-        """Return the labels of some slots."""
-        if self.levels is None:
-            return pd.Index(np.asarray(slots, dtype=np.int64) + self.base, dtype=np.int64)
-        return self.levels[np.asarray(slots, dtype=np.int64)]
 
 
 def group_labels(frame: Frame, names: tuple[str, ...]) -> GroupLabels:
@@ -53,25 +97,30 @@ def group_labels(frame: Frame, names: tuple[str, ...]) -> GroupLabels:
     DataError
         If a column is unknown, or a float with missing values.
     """
-    if len(names) == 1:
-        return _labels_of_column(frame, names[0])
-    codes, joined = _as_codes(_labels_of_column(frame, names[0]))
+    labels = _labels_of_column(frame, names[0])
     for name in names[1:]:
-        other, levels = _as_codes(_labels_of_column(frame, name))
-        missing = (codes < 0) | (other < 0)
-        codes = np.where(missing, -1, codes * len(levels) + other)
-        n_pairs = len(joined) * len(levels)
-        found: Array = np.arange(n_pairs) if n_pairs <= frame.n_rows + 1024 else _used(codes)
-        if len(found) < n_pairs:
-            codes = np.where(missing, -1, np.searchsorted(found, codes))
-        joined = _join(joined[found // len(levels)], levels[found % len(levels)])
-    return GroupLabels(":".join(names), codes, 0, len(joined), joined, in_order=True)
+        labels = _crossed(_in_order(labels), _in_order(_labels_of_column(frame, name)))
+    return labels
 
 
-def _used(codes: Array) -> Array:
-    """Return the distinct codes that are not missing, in order."""
-    found = np.sort(pd.unique(codes))
-    return np.asarray(found[found >= 0])
+def _crossed(a: GroupLabels, b: GroupLabels) -> GroupLabels:
+    """Return the pairs of levels of two factors, those of the first together."""
+    codes = np.multiply(a.codes, b.n_slots, dtype=np.int64, casting="unsafe")
+    np.add(codes, b.codes, out=codes, casting="unsafe")
+    if min(a.codes.min(initial=0), b.codes.min(initial=0)) < 0:
+        codes[(a.codes < 0) | (b.codes < 0)] = -1
+    n_pairs = a.n_slots * b.n_slots
+    found = None
+    if n_pairs > len(codes) + 1024:
+        slots, uniques = pd.factorize(codes)
+        order = np.argsort(uniques)
+        place = np.empty(len(order), dtype=np.int64)
+        place[order] = np.arange(len(order))
+        n_missing = int(len(order) > 0 and uniques[order[0]] < 0)
+        codes, found = place[slots] - n_missing, uniques[order[n_missing:]]
+        n_pairs = len(found)
+    names = LevelNames(joined=(a.names, b.names, b.n_slots, found))
+    return GroupLabels(f"{a.name}:{b.name}", codes, 0, n_pairs, names, in_order=True)
 
 
 def _join(a: pd.Index[Any], b: pd.Index[Any]) -> pd.Index[Any]:
@@ -85,9 +134,8 @@ def _join(a: pd.Index[Any], b: pd.Index[Any]) -> pd.Index[Any]:
 def _labels_of_column(frame: Frame, name: str) -> GroupLabels:
     column = frame.grouping_column(name)
     if isinstance(column, Categories):
-        return GroupLabels(
-            name, column.codes, 0, len(column.levels), column.levels, column.ordered_levels
-        )
+        names = LevelNames(column.levels)
+        return GroupLabels(name, column.codes, 0, len(column.levels), names, column.ordered_levels)
     values = column.rows(0, frame.n_rows) if isinstance(column, SlicedNumbers) else column.array
     if values.dtype.kind == "f":
         bad = np.flatnonzero(~np.isfinite(values))
@@ -100,37 +148,87 @@ def _labels_of_column(frame: Frame, name: str) -> GroupLabels:
         if (values == np.floor(values)).all() and (np.abs(values) < 2**53).all():
             values = values.astype(np.int64)
     if values.dtype.kind == "b":
-        levels = pd.Index([False, True])
-        return GroupLabels(name, values.view(np.uint8), 0, 2, levels, in_order=True)
+        names = LevelNames(pd.Index([False, True]))
+        return GroupLabels(name, values.view(np.uint8), 0, 2, names, in_order=True)
     if values.dtype.kind in "iu":
         low, high = int(values.min()), int(values.max())
         if high - low < len(values) + 1024 and high < 2**63:
-            return GroupLabels(name, values, low, high - low + 1, None, in_order=True)
+            names = LevelNames(base=low)
+            return GroupLabels(name, values, low, high - low + 1, names, in_order=True)
     codes, uniques = pd.factorize(values)
-    return GroupLabels(name, codes, 0, len(uniques), pd.Index(uniques), in_order=False)
+    names = LevelNames(pd.Index(uniques))
+    return GroupLabels(name, codes, 0, len(uniques), names, in_order=False)
 
 
-def _as_codes(labels: GroupLabels) -> tuple[npt.NDArray[np.int64], pd.Index[Any]]:
-    """Return codes from 0 in the labels' order, and the labels."""
-    codes = np.asarray(labels.codes, dtype=np.int64) - labels.base
-    found = labels.of_slots(np.arange(labels.n_slots))
+def _in_order(labels: GroupLabels) -> GroupLabels:
+    """Return labels whose slots count from 0 in the order in which they are shown."""
     if labels.in_order:
-        return codes, found
+        codes = labels.codes
+        if labels.base:
+            codes = np.subtract(codes, labels.base, dtype=np.int64, casting="unsafe")
+        return replace(labels, codes=codes, base=0)
+    found = labels.names.of_slots(np.arange(labels.n_slots))
     order = np.asarray(found.argsort())
     place = np.full(len(found) + 1, -1, dtype=np.int64)
     place[order] = np.arange(len(found))
-    return place[codes], found[order]
+    names = LevelNames(found[order])
+    return GroupLabels(labels.name, place[labels.codes], 0, len(found), names, in_order=True)
 
 
-def _new_core(design: Design, labels: GroupLabels | None) -> _core.Statistics:
+class GroupingFactor:
+    """A grouping factor of a model, as its statistics number the levels.
+
+    Parameters
+    ----------
+    group : tuple of str
+    labels : GroupLabels
+        Of the training rows, which are not kept.
+    slots : array of shape (levels,)
+        The slots that have rows.
+
+    Attributes
+    ----------
+    group : tuple of str
+        The columns whose joint levels are the groups.
+    name : str
+        lme4's, such as ``cask:batch``.
+    n_levels : int
+    """
+
+    def __init__(self, group: tuple[str, ...], labels: GroupLabels, slots: IntArray) -> None:
+        self.group, self.name = group, labels.name
+        self.n_levels = len(slots)
+        self._names, self._slots, self._in_order = labels.names, slots, labels.in_order
+
+    @cached_property
+    def levels(self) -> pd.Index[Any]:
+        """The levels' labels, as the core numbers them."""
+        return self._names.of_slots(self._slots)
+
+    @property
+    def keys(self) -> pd.Index[Any]:
+        """What tells the levels apart, where their labels are joined from others."""
+        return self._names.keys(self._slots)
+
+    @cached_property
+    def order(self) -> IntArray:
+        """The levels in the order in which they are shown: categories' own, or sorted."""
+        if self._in_order:
+            return np.arange(self.n_levels)
+        return np.asarray(self.levels.argsort(), dtype=np.int64)
+
+
+def _new_core(design: Design, labels: list[GroupLabels]) -> _core.Statistics:
     return _core.Statistics(
         recipes=design.recipes,
         columns=[recipe for recipe, _ in design.columns],
         shifted=[shifted for _, shifted in design.columns],
-        n_random=design.n_random,
+        factors=[
+            (design.record_columns(f), len(design.members(f)), found.n_slots)
+            for f, found in enumerate(labels)
+        ],
         n_sources=len(design.sources),
         weight=design.weight,
-        n_slots=labels.n_slots if labels else 0,
     )
 
 
@@ -157,17 +255,13 @@ class RowStatistics:
     ----------
     design : Design
     frame : Frame
-    group : tuple of str or None
-        The grouping factor's columns; None without random terms.
     missing : {"drop", "error"}
     n_threads : int
 
     Attributes
     ----------
     core : _core.Statistics
-    group_name : str
-    levels : pandas.Index
-        Labels of the groups, as the core numbers them.
+    factors : list of GroupingFactor
     dropped : Dropped
 
     Raises
@@ -177,25 +271,20 @@ class RowStatistics:
         when no row is left.
     """
 
-    def __init__(
-        self,
-        design: Design,
-        frame: Frame,
-        group: tuple[str, ...] | None,
-        missing: str,
-        n_threads: int,
-    ) -> None:
-        labels = None if group is None else group_labels(frame, group)
-        self.group_name = labels.name if labels else ""
-        self._redo = design, frame, group
+    def __init__(self, design: Design, frame: Frame, missing: str, n_threads: int) -> None:
+        labels = [group_labels(frame, group) for group in design.groups]
+        self._redo = design, frame
         self.core = _new_core(design, labels)
-        self._slots = self._read(design, frame, labels, n_threads)
-        self.levels = labels.of_slots(self._slots) if labels else pd.Index([])
-        self._in_order = labels is None or labels.in_order
+        slots = self._read(design, frame, labels, n_threads)
+        self.factors = [
+            GroupingFactor(group, found, kept)
+            for group, found, kept in zip(design.groups, labels, slots, strict=True)
+        ]
+        self._slots = slots
         self._check(design, missing)
 
     def refined(
-        self, response_fit: Array, group_fits: Array | None, n_threads: int
+        self, response_fit: Array, group_fits: list[FloatArray] | None, n_threads: int
     ) -> RowStatistics:
         """Return the statistics of a second pass that takes a fit from the response.
 
@@ -203,16 +292,16 @@ class RowStatistics:
         ----------
         response_fit : array of shape (columns before y,)
             Coefficients on the shifted columns.
-        group_fits : array of shape (q, groups) or None
-            Coefficients of each group on its own columns of Z.
+        group_fits : list of arrays of shape (q, levels) or None
+            By grouping factor, coefficients of each level on its own columns of Z.
         n_threads : int
         """
-        design, frame, group = self._redo
-        labels = None if group is None else group_labels(frame, group)
-        by_slot = np.zeros((0, 0))
-        if group_fits is not None and labels is not None:
-            by_slot = np.zeros((len(group_fits), labels.n_slots))
-            by_slot[:, self._slots] = group_fits
+        design, frame = self._redo
+        labels = [group_labels(frame, group) for group in design.groups]
+        by_slot = [np.zeros((0, 0)) for _ in labels]
+        for f, fits in enumerate(group_fits or []):
+            by_slot[f] = np.zeros((len(fits), labels[f].n_slots))
+            by_slot[f][:, self._slots[f]] = fits
         out = copy.copy(self)
         out.core = _new_core(design, labels)
         out.core.adopt(self.core.shift, response_fit, by_slot)
@@ -220,26 +309,19 @@ class RowStatistics:
         return out
 
     def _read(
-        self, design: Design, frame: Frame, labels: GroupLabels | None, n_threads: int
-    ) -> npt.NDArray[np.int64]:
-        """Pass over the rows; returns the slots that have any."""
+        self, design: Design, frame: Frame, labels: list[GroupLabels], n_threads: int
+    ) -> list[IntArray]:
+        """Pass over the rows; returns by factor the slots that have any."""
         sources = [s for s in design.bind(frame) if s is not None]
         in_place = all(isinstance(s, Numbers | Categories) for s in sources)
         step = _ROWS_A_CALL if in_place else _ROWS_A_CHUNK
-        codes = labels.codes if labels else np.broadcast_to(np.int8(0), frame.n_rows)
-        base = labels.base if labels else 0
+        bases = [found.base for found in labels]
         for start in range(0, frame.n_rows, step):
             stop = min(start + step, frame.n_rows)
             arrays = [s.rows(start, stop) for s in sources]
-            self.core.update(arrays, codes[start:stop], base, n_threads)
-        return np.asarray(self.core.finish(), dtype=np.int64)
-
-    @cached_property
-    def order(self) -> npt.NDArray[np.int64]:
-        """The groups in the order in which they are shown: categories' own, or sorted."""
-        if self._in_order:
-            return np.arange(len(self.levels))
-        return np.asarray(self.levels.argsort(), dtype=np.int64)
+            codes = [found.codes[start:stop] for found in labels]
+            self.core.update(arrays, codes, bases, stop - start, n_threads)
+        return [np.asarray(slots, dtype=np.int64) for slots in self.core.finish()]
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k != "_redo"}
@@ -247,8 +329,8 @@ class RowStatistics:
     def _check(self, design: Design, missing: str) -> None:
         core = self.core
         names = [design.source_name(k) for k in range(len(design.sources))]
-        names.append(self.group_name)
-        for name, (count, first) in zip(names[:-1], core.infinite, strict=False):
+        names += [factor.name for factor in self.factors]
+        for name, (count, first) in zip(names, core.infinite[:-1], strict=False):
             if count:
                 raise DataError(
                     f"column {name!r} has infinite values in {rows_phrase(count, first)}: remove "

@@ -49,12 +49,11 @@ def statistics(design, n_threads=1):
         recipes=[("numeric", k) for k in range(len(sources))],
         columns=list(range(len(columns))),
         shifted=[False] * len(columns),
-        n_random=design.Z.shape[1],
+        factors=[(list(range(len(columns))), design.Z.shape[1], design.n_groups)],
         n_sources=len(sources),
         weight=len(columns),
-        n_slots=design.n_groups,
     )
-    core.update(sources, design.groups, 0, n_threads)
+    core.update(sources, [design.groups], [0], len(design.y), n_threads)
     core.finish()
     return core
 
@@ -62,7 +61,9 @@ def statistics(design, n_threads=1):
 def objective(design, core=None):
     q, p = design.Z.shape[1], design.X.shape[1]
     entries = [(i, j) for j in range(q) for i in range(q)]
-    return _core.BlockObjective(core or statistics(design), list(range(q, q + p)), entries)
+    return _core.BlockObjective(
+        core or statistics(design), list(range(q, q + p)), list(range(q)), entries
+    )
 
 
 def scaled(design, core):

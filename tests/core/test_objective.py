@@ -172,7 +172,7 @@ def test_threads_change_no_bit():
         results.append(
             (
                 core.cross_products().tobytes(),
-                core.group_products().tobytes(),
+                core.level_products(0).tobytes(),
                 found.value,
                 found.hessian.tobytes(),
                 found.gamma.tobytes(),

@@ -21,12 +21,12 @@ def test_products_against_numpy(q, weighted):
     np.testing.assert_allclose(core.cross_products(), U.T @ (w * U), rtol=1e-12, atol=1e-10)
     np.testing.assert_allclose(core.plain_cross_products(), U.T @ U, rtol=1e-12, atol=1e-10)
     np.testing.assert_allclose(core.sums, U.sum(axis=0), rtol=1e-12, atol=1e-10)
-    found = core.group_products()
+    found = core.level_products(0)
     for i in range(design.n_groups):
         rows = design.groups == i
         expected = design.Z[rows].T @ (w * U)[rows]
         np.testing.assert_allclose(found[i], expected, rtol=1e-11, atol=1e-10)
-        assert core.group_rows()[i] == rows.sum()
+        assert core.level_rows(0)[i] == rows.sum()
     assert core.log_weights == pytest.approx(np.log(design.weights).sum(), abs=1e-9)
 
 
@@ -35,10 +35,9 @@ def make(recipes, columns, n_sources, n_random=1, n_slots=1, shifted=None, weigh
         recipes=recipes,
         columns=columns,
         shifted=shifted or [False] * len(columns),
-        n_random=n_random,
+        factors=[(list(range(len(columns))), n_random, n_slots)] if n_random else [],
         n_sources=n_sources,
         weight=weight,
-        n_slots=n_slots,
     )
 
 
@@ -75,7 +74,7 @@ def test_unusable_rows_are_left_out_and_counted():
     y[1500] = np.inf
     groups[[20, 3]] = -1
     core = make([("constant",), ("numeric", 0), ("numeric", 1)], [0, 1, 2], 2, n_slots=5)
-    core.update([x, y], groups, 0, 1)
+    core.update([x, y], [groups], [0], n, 1)
     core.finish()
     assert core.missing == [(4, [3, 700, 701, 1999]), (2, [3, 10]), (2, [3, 20])]
     assert core.infinite == [(0, []), (1, [1500]), (0, [])]
@@ -89,7 +88,7 @@ def test_unusable_rows_are_left_out_and_counted():
 def test_products_that_overflow_are_reported():
     x = np.array([1.0, 1e200, 2.0])
     core = make([("numeric", 0), ("product", [0, 0])], [0, 1], 1, n_random=0)
-    core.update([x], np.zeros(3, dtype=np.int8), 0, 1)
+    core.update([x], [], [], 3, 1)
     assert core.infinite[-1] == (1, [1])
 
 
@@ -102,10 +101,11 @@ def test_chunks_of_any_size_give_the_same_statistics():
         core = make(recipes, list(range(5)), 5, n_random=2, n_slots=40)
         for start in range(0, 9000, step):
             rows = slice(start, start + step)
-            core.update([c[rows] for c in columns], design.groups[rows], 0, 1)
+            labels = design.groups[rows]
+            core.update([c[rows] for c in columns], [labels], [0], len(labels), 1)
         core.finish()
         results.append(core)
-    np.testing.assert_array_equal(results[0].group_products(), results[1].group_products())
+    np.testing.assert_array_equal(results[0].level_products(0), results[1].level_products(0))
     for other in results[1:]:
         np.testing.assert_allclose(
             other.cross_products(), results[0].cross_products(), rtol=1e-13, atol=1e-10
@@ -115,16 +115,18 @@ def test_chunks_of_any_size_give_the_same_statistics():
 def test_empty_groups_leave():
     y = np.arange(6.0)
     core = make([("constant",), ("numeric", 0)], [0, 1], 1, n_slots=10)
-    core.update([y], np.array([107, 103, 107, 103, 109, 103]), 100, 1)
-    assert core.finish() == [3, 7, 9]
-    np.testing.assert_array_equal(core.group_rows(), [3, 2, 1])
+    core.update([y], [np.array([107, 103, 107, 103, 109, 103])], [100], 6, 1)
+    assert core.finish() == [[3, 7, 9]]
+    np.testing.assert_array_equal(core.level_rows(0), [3, 2, 1])
 
 
 def test_pickled_statistics_are_the_same():
     core = dense.statistics(dense.random_design(4, 2, weighted=True))
     other = pickle.loads(pickle.dumps(core))
-    for name in ("cross_products", "plain_cross_products", "group_products", "group_rows"):
+    for name in ("cross_products", "plain_cross_products"):
         np.testing.assert_array_equal(getattr(core, name)(), getattr(other, name)())
+    for name in ("level_products", "level_rows"):
+        np.testing.assert_array_equal(getattr(core, name)(0), getattr(other, name)(0))
     assert other.n_rows_used == core.n_rows_used
     assert other.log_weights == core.log_weights
 
@@ -148,10 +150,10 @@ def test_rows_are_checked():
     core = make([("constant",), ("lookup", 0, [1.0, 2.0])], [0, 1], 1, n_slots=2)
     zeros = np.zeros(3, dtype=np.int64)
     with pytest.raises(ValueError, match="beyond its table"):
-        core.update([np.array([0, 1, 2])], zeros, 0, 1)
+        core.update([np.array([0, 1, 2])], [zeros], [0], 3, 1)
     with pytest.raises(ValueError, match="out of range"):
-        core.update([zeros], np.array([0, 1, 2]), 0, 1)
+        core.update([zeros], [np.array([0, 1, 2])], [0], 3, 1)
     with pytest.raises(ValueError, match="equal length"):
-        core.update([np.zeros(4, dtype=np.int64)], zeros, 0, 1)
+        core.update([np.zeros(4, dtype=np.int64)], [zeros], [0], 3, 1)
     with pytest.raises(ValueError, match="native"):
-        core.update([np.zeros(3, dtype=complex)], zeros, 0, 1)
+        core.update([np.zeros(3, dtype=complex)], [zeros], [0], 3, 1)

@@ -83,7 +83,7 @@ def _random_effects(fit: FittedParameters) -> list[str]:
     rows.append(["Residual", "", *shown[at], ""])
     if widest == 1:
         rows = [row[:4] for row in rows]
-    groups = ", ".join(f"{name}, {count}" for name, count in fit.ngroups.items())
+    groups = "; ".join(f"{name}, {count}" for name, count in fit.ngroups.items())
     count = f"Number of obs: {fit.nobs}, groups: {groups}"
     return [
         "Random effects:",
@@ -127,6 +127,7 @@ def _notes(fit: FittedParameters) -> list[str]:
             f"Certificate: {c.message}; largest gradient {c.gradient:.1e}, smallest eigenvalue of "
             f"Gamma {c.min_eigenvalue:.1e}, {c.n_evaluations} evaluations"
         )
+        notes.append(f"Covariance: {fit.factorization}")
     if fit.dropped.n_rows:
         columns = ", ".join(f"{name}: {count}" for name, count in fit.dropped.by_column.items())
         rows = "row" if fit.dropped.n_rows == 1 else "rows"

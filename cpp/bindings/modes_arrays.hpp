@@ -1,0 +1,18 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "bindings.hpp"
+#include "modes.hpp"
+
+namespace blocklmm::python {
+
+// New arrays for the wanted results of n levels, put into a dict by name, and where to write them.
+ModesResult modes_arrays(const std::vector<std::string>& wanted, Index n, Index q, Index p,
+                         pybind11::dict& out);
+
+// n matrices by columns.
+pybind11::array_t<double> column_major(Index n, Index rows, Index columns);
+
+}  // namespace blocklmm::python

@@ -1,0 +1,204 @@
+#pragma once
+
+#include <cmath>
+
+#include "errors.hpp"
+#include "pattern_matrix.hpp"
+
+// The formulas of sparse_factor.hpp for one level, for a number of effects that the compiler knows
+// (Q) or not (Q = 0).
+
+namespace blocklmm {
+
+struct Prior {  // of the effects of one factor
+  Matrix lambda, T, inverse_T;
+  bool is_regular = false;  // T can be inverted without losing digits
+};
+
+template <Index Q>
+struct Eliminator {
+  static constexpr int kSide = Q ? static_cast<int>(Q) : Eigen::Dynamic;
+  using Square = Eigen::Matrix<double, kSide, kSide>;
+  using ConstSquare = Eigen::Map<const Square>;
+
+  explicit Eliminator(Index q_any) : q(Q ? Q : q_any) {}
+
+  // Returns |I + lambda'A lambda| and writes W.
+  double pivot(const double* A, const Prior& prior, double* W) const {
+    if constexpr (Q == 1) {
+      const double lambda = prior.lambda(0, 0), K = 1 + lambda * A[0] * lambda;
+      if (!(K > 0)) throw NotPositiveDefinite(0);
+      W[0] = lambda / std::sqrt(K);
+      return K;
+    } else {
+      const ConstSquare a(A, q, q), lambda(prior.lambda.data(), q, q);
+      Square K = Square::Identity(q, q);
+      K.noalias() += lambda.transpose() * (a * lambda);
+      const Eigen::LLT<Square> L(K);
+      if (L.info() != Eigen::Success) throw NotPositiveDefinite(0);
+      const Square half = L.matrixL().solve(lambda.transpose());
+      Eigen::Map<Square>(W, q, q) = half.transpose();
+      return L.matrixLLT().diagonal().array().square().prod();
+    }
+  }
+
+  Square P(const Level& level, const Prior& prior) const {
+    if constexpr (Q == 1) {
+      const double lambda = prior.lambda(0, 0);
+      Square out;
+      out(0, 0) = 1 / (1 + lambda * level.A[0] * lambda);
+      return out;
+    } else {
+      const ConstSquare A(level.A, q, q), W(level.W, q, q);
+      const Square TP = W * W.transpose();
+      if (prior.is_regular) return ConstSquare(prior.inverse_T.data(), q, q) * TP;
+      return Square::Identity(q, q) - A * TP;
+    }
+  }
+
+  // M times the q numbers of each row
+  template <class Derived>
+  void multiply_rows(const Eigen::MatrixBase<Derived>& M, const double* B, Index n_rows,
+                     double* out) const {
+    for (Index r = 0; r < n_rows; ++r)
+      for (Index a = 0; a < q; ++a) {
+        double sum = 0;
+        for (Index b = 0; b < q; ++b) sum += M(a, b) * B[r * q + b];
+        out[r * q + a] = sum;
+      }
+  }
+
+  // A_rr -= B'W W'B
+  void update_later(const Level& level, PatternMatrix& later) {
+    work.resize(static_cast<std::size_t>(level.n_rows * q));
+    multiply_rows(ConstSquare(level.W, q, q).transpose(), level.B, level.n_rows, work.data());
+    later.template subtract_gram<Q>(level, work.data(), q);
+  }
+
+  // D_r -= B'W W'D, and the upper triangle of gram += D'W W'D (m x m by columns)
+  void forward(const Level& level, const double* D, Index m, double* later, double* gram) {
+    work.resize(static_cast<std::size_t>(2 * q * m));
+    double *half = work.data(), *full = half + q * m;
+    for (Index a = 0; a < q; ++a)
+      for (Index c = 0; c < m; ++c) {
+        double sum = 0;
+        for (Index b = 0; b < q; ++b) sum += level.W[b + a * q] * D[b * m + c];
+        half[a * m + c] = sum;
+      }
+    for (Index a = 0; a < q; ++a) {
+      for (Index c = 0; c < m; ++c) {
+        double sum = 0;
+        for (Index b = 0; b < q; ++b) sum += level.W[a + b * q] * half[b * m + c];
+        full[a * m + c] = sum;
+      }
+      for (Index c = 0; c < m; ++c)
+        for (Index d = 0; d <= c; ++d) gram[c * m + d] += half[a * m + c] * half[a * m + d];
+    }
+    for (Index r = 0; r < level.n_rows; ++r) {
+      double* to = later + level.rows[r] * m;
+      for (Index a = 0; a < q; ++a) {
+        const double b = level.B[r * q + a];
+        for (Index c = 0; c < m; ++c) to[c] -= b * full[a * m + c];
+      }
+    }
+  }
+
+  // D <- D~ = P (D - B b_r), and b = T D~ where it is wanted
+  void backward(const Level& level, const Prior& prior, Index m, double* D, const double* later,
+                double* b) {
+    for (Index r = 0; r < level.n_rows; ++r) {
+      const double* from = later + level.rows[r] * m;
+      for (Index a = 0; a < q; ++a) {
+        const double weight = level.B[r * q + a];
+        for (Index c = 0; c < m; ++c) D[a * m + c] -= weight * from[c];
+      }
+    }
+    multiply_columns(P(level, prior), m, D, D);
+    if (b) multiply_columns(ConstSquare(prior.T.data(), q, q), m, D, b);
+  }
+
+  // E = P B and V = Q_rr E', whole or half of it (see PatternMatrix), kept in `work`; returns
+  // E Q_rr E'
+  template <bool kWhole>
+  Square quadratic(const Level& level, const Square& p, const PatternMatrix& later) {
+    work.resize(static_cast<std::size_t>(2 * level.n_rows * q));
+    double *e = work.data(), *v = e + level.n_rows * q;
+    multiply_rows(p, level.B, level.n_rows, e);
+    if constexpr (kWhole)
+      later.template multiply<Q>(level, e, q, v);
+    else
+      later.template multiply_half<Q>(level, e, q, v);
+    const Square S = product_of_rows(e, v, level.n_rows);
+    return kWhole ? S : Square(S + S.transpose());
+  }
+  const double* E() const { return work.data(); }
+  const double* V(const Level& level) const { return work.data() + level.n_rows * q; }
+
+  // M_rr -= X Y' + Y X' of a matrix of the later variables; V = M_rr E'
+  void subtract_mixed(const Level& level, const double* X, const double* Y,
+                      PatternMatrix& later) const {
+    later.template subtract_mixed<Q>(level, X, Y, q);
+  }
+  void multiply(const Level& level, const double* e, const PatternMatrix& later, double* v) const {
+    later.template multiply<Q>(level, e, q, v);
+  }
+
+  // sum over rows of e v'
+  Square product_of_rows(const double* e, const double* v, Index n_rows) const {
+    Square S = Square::Zero(q, q);
+    for (Index r = 0; r < n_rows; ++r)
+      for (Index a = 0; a < q; ++a)
+        for (Index b = 0; b < q; ++b) S(a, b) += e[r * q + a] * v[r * q + b];
+    return S;
+  }
+
+  Square reduced(const Level& level, const Square& p) const {  // P A
+    return p * ConstSquare(level.A, q, q);
+  }
+  Square variance(const Level& level, const Prior& prior, const Square& S) const {
+    const ConstSquare W(level.W, q, q), T(prior.T.data(), q, q);
+    return W * W.transpose() + T * S * T;
+  }
+
+  // to (q x q by columns) += from
+  template <class Derived>
+  void add(const Eigen::MatrixBase<Derived>& from, double* to) const {
+    const Square values = from;
+    for (Index b = 0; b < q; ++b)
+      for (Index a = 0; a < q; ++a) to[a + b * q] += values(a, b);
+  }
+
+  const Index q;
+  std::vector<double> work;
+
+ private:
+  template <class Derived>
+  void multiply_columns(const Eigen::MatrixBase<Derived>& M, Index m, const double* from,
+                        double* to) {
+    double column[Q ? Q : 1];
+    if (Q == 0) spare.resize(static_cast<std::size_t>(q));
+    double* values = Q ? column : spare.data();
+    for (Index c = 0; c < m; ++c) {
+      for (Index a = 0; a < q; ++a) {
+        double sum = 0;
+        for (Index k = 0; k < q; ++k) sum += M(a, k) * from[k * m + c];
+        values[a] = sum;
+      }
+      for (Index a = 0; a < q; ++a) to[a * m + c] = values[a];
+    }
+  }
+  std::vector<double> spare;
+};
+
+template <class Work>
+void with_width(Index q, const Work& work) {
+  switch (q) {
+    case 1: return work(Eliminator<1>(q));
+    case 2: return work(Eliminator<2>(q));
+    case 3: return work(Eliminator<3>(q));
+    case 4: return work(Eliminator<4>(q));
+    default: return work(Eliminator<0>(q));
+  }
+}
+
+}  // namespace blocklmm

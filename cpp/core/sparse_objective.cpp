@@ -1,0 +1,260 @@
+#include "sparse_objective.hpp"
+
+#include <cmath>
+#include <utility>
+
+#include "errors.hpp"
+#include "sparse_tangent.hpp"
+
+namespace blocklmm {
+namespace {
+
+std::vector<Direction> directions_of(const Members& members, const std::vector<Index>& blocks,
+                                     const Vector& z_scale) {
+  std::vector<std::pair<Index, Index>> place(static_cast<std::size_t>(z_scale.size()));
+  for (std::size_t f = 0; f < members.size(); ++f)
+    for (std::size_t k = 0; k < members[f].size(); ++k)
+      place[static_cast<std::size_t>(members[f][k])] = {static_cast<Index>(f),
+                                                        static_cast<Index>(k)};
+  std::vector<Direction> out;
+  Index start = 0;
+  for (const Index size : blocks) {
+    for (Index b = start; b < start + size; ++b)
+      for (Index a = start; a <= b; ++a) {
+        const auto [f, local_a] = place[static_cast<std::size_t>(a)];
+        const auto [g, local_b] = place[static_cast<std::size_t>(b)];
+        require(f == g, "the columns of a term belong to one factor");
+        out.push_back({f, a, b, local_a, local_b, 1 / (z_scale[a] * z_scale[b])});
+      }
+    start += size;
+  }
+  return out;
+}
+
+// Free entries of lambda: all of its blocks, column by column.
+std::vector<Entry> entries_of(const std::vector<Index>& blocks) {
+  std::vector<Entry> out;
+  Index start = 0;
+  for (const Index size : blocks) {
+    for (Index b = start; b < start + size; ++b)
+      for (Index a = start; a < start + size; ++a) out.emplace_back(a, b);
+    start += size;
+  }
+  return out;
+}
+
+// dT in an entry (a, b) of lambda is e_a l' + l e_a', l column b: its parts along the directions.
+Matrix jacobian(const std::vector<Entry>& entries, const std::vector<Direction>& directions,
+                const Matrix& lambda) {
+  Matrix J =
+      Matrix::Zero(static_cast<Index>(entries.size()), static_cast<Index>(directions.size()));
+  for (std::size_t k = 0; k < entries.size(); ++k)
+    for (std::size_t d = 0; d < directions.size(); ++d) {
+      const auto [a, b] = entries[k];
+      const Direction& pair = directions[d];
+      double& weight = J(static_cast<Index>(k), static_cast<Index>(d));
+      if (pair.a == a) weight += lambda(pair.b, b);
+      if (pair.b == a) weight += lambda(pair.a, b);
+    }
+  return J;
+}
+
+}  // namespace
+
+SparseObjective::SparseObjective(const Statistics& statistics, std::vector<Index> x_columns,
+                                 const std::vector<Index>& z_columns, Members members,
+                                 std::vector<Index> blocks, const Blas& blas, double memory_limit)
+    : statistics_(statistics),
+      units_(statistics, std::move(x_columns), z_columns),
+      members_(std::move(members)),
+      blocks_(std::move(blocks)),
+      blas_(blas),
+      plan_(statistics, memory_limit) {
+  Index n_members = 0, n_rows = 0;
+  require(static_cast<Index>(members_.size()) == statistics.n_factors(), "columns of each factor");
+  for (Index f = 0; f < statistics.n_factors(); ++f) {
+    const auto& rows = members_[static_cast<std::size_t>(f)];
+    require(static_cast<Index>(rows.size()) == statistics.factor(f).n_random(),
+            "columns of each factor");
+    for (const Index row : rows) require(row >= 0 && row < units_.q, "a row of lambda");
+    n_members += static_cast<Index>(rows.size());
+  }
+  for (const Index size : blocks_) n_rows += size;
+  require(n_members == units_.q && n_rows == units_.q, "blocks along lambda");
+}
+
+std::map<std::string, double> SparseObjective::take_seconds() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!factor_) return {};
+  const auto seconds = factor_->stopwatch().seconds();
+  factor_->stopwatch().reset();
+  return seconds;
+}
+
+std::vector<Matrix> SparseObjective::by_factor(const Matrix& lambda) const {
+  const Matrix raw = units_.z_scale.cwiseInverse().asDiagonal() * lambda;
+  std::vector<Matrix> out;
+  for (const auto& rows : members_) out.push_back(raw(rows, rows));
+  return out;
+}
+
+MomentEquations SparseObjective::moment_equations() const {
+  return blocklmm::moment_equations(statistics_, units_, members_);
+}
+
+std::vector<Vector> SparseObjective::z_units() const {
+  std::vector<Vector> out;
+  for (const auto& rows : members_) out.push_back(units_.z_scale(rows));
+  return out;
+}
+
+SparseFactor& SparseObjective::factored(const Matrix& lambda, int n_threads, double& logdet) const {
+  require(lambda.rows() == units_.q && lambda.cols() == units_.q, "lambda is q x q");
+  if (!factor_) factor_ = std::make_unique<SparseFactor>(statistics_, plan_, blas_);
+  logdet = factor_->factor(by_factor(lambda), z_units(), n_threads);
+  return *factor_;
+}
+
+Evaluation SparseObjective::evaluate(const Matrix& lambda, bool reml, bool derivatives,
+                                     ExactHessian exact_hessian, int n_threads) const {
+  const Index p = units_.p, q = units_.q, m = p + 1;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  double logdet = 0;
+  factored(lambda, n_threads, logdet);
+  Effects D = factor_->right_hand_sides(units_.m_columns);
+  const Vector m_unit = units_.m_scale.cwiseInverse();
+  const Matrix S = units_.C - m_unit.asDiagonal() * factor_->forward(D) * m_unit.asDiagonal();
+  Evaluation result = profiled(S, logdet, units_.n, reml);
+  if (!derivatives) return result;
+
+  factor_->backward(D);
+  const double nu = static_cast<double>(reml ? units_.n - p : units_.n);
+  Matrix N = m_unit.asDiagonal() * result.inverse_factor;
+  N.col(p) *= std::sqrt(nu);
+  const std::vector<Direction> directions = directions_of(members_, blocks_, units_.z_scale);
+  const bool exact = exact_hessian == ExactHessian::always ||
+                     (exact_hessian == ExactHessian::if_cheap && plan_.is_small());
+  Matrix of_T = curvature(D, N, directions, nu, reml, exact);
+
+  std::vector<Matrix> sums = factor_->invert(n_threads);
+  if (exact) of_T += trace_curvature(directions);
+  Matrix& gamma = result.gamma;
+  gamma = Matrix::Zero(q, q);
+  for (Index f = 0; f < statistics_.n_factors(); ++f) {
+    const auto& rows = members_[static_cast<std::size_t>(f)];
+    const auto n_own = static_cast<Index>(rows.size());
+    Matrix& sum = sums[static_cast<std::size_t>(f)];
+    using Rows = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+    const Index first = reml ? 0 : p;
+    Matrix J(n_own, m - first);
+    for (Index l = 0; l < statistics_.factor(f).n_levels(); ++l) {
+      const Eigen::Map<const Rows> D_tilde(factor_->values_of(D, f, l), n_own, m);
+      J.noalias() = D_tilde * N.rightCols(m - first);
+      sum.noalias() -= J * J.transpose();
+    }
+    for (Index a = 0; a < n_own; ++a)
+      for (Index b = 0; b < n_own; ++b) {
+        const Index i = rows[static_cast<std::size_t>(a)];
+        const Index j = rows[static_cast<std::size_t>(b)];
+        gamma(i, j) = sum(a, b) / (units_.z_scale[i] * units_.z_scale[j]);
+      }
+  }
+
+  const std::vector<Entry> entries = entries_of(blocks_);
+  const Matrix gamma_lambda = gamma * lambda, J = jacobian(entries, directions, lambda);
+  const auto n_free = static_cast<Index>(entries.size());
+  result.gradient.resize(n_free);
+  result.hessian.noalias() = J * of_T * J.transpose();
+  for (Index k = 0; k < n_free; ++k) {
+    const auto [a, b] = entries[static_cast<std::size_t>(k)];
+    result.gradient[k] = 2 * gamma_lambda(a, b);
+    for (Index l = 0; l < n_free; ++l) {
+      const auto [c, d] = entries[static_cast<std::size_t>(l)];
+      if (b == d) result.hessian(k, l) += 2 * gamma(a, c);
+    }
+  }
+  return result;
+}
+
+Matrix SparseObjective::curvature(const Effects& D_tilde, const Matrix& N,
+                                  const std::vector<Direction>& directions, double nu, bool reml,
+                                  bool exact) const {
+  const Index m = units_.p + 1, n_directions = static_cast<Index>(directions.size());
+  const Index n_columns = exact && reml ? m : 1;  // of J: all, or the last
+  using Rows = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+  Effects c(plan_, n_directions * n_columns);
+  std::vector<Matrix> S_hat(directions.size(), Matrix::Zero(m, m));
+  for (Index f = 0; f < statistics_.n_factors(); ++f) {
+    const Index q = statistics_.factor(f).n_random();
+    Rows J(q, m);
+    for (Index l = 0; l < statistics_.factor(f).n_levels(); ++l) {
+      J.noalias() = Eigen::Map<const Rows>(factor_->values_of(D_tilde, f, l), q, m) * N;
+      double* to = factor_->values_of(c, f, l);
+      for (std::size_t k = 0; k < directions.size(); ++k) {
+        const Direction& d = directions[k];
+        if (d.factor != f) continue;
+        // dT J: row a gets row b of J, and row b row a
+        const auto place = [&](Index a, Index b) {
+          double* row = to + a * c.m + static_cast<Index>(k) * n_columns;
+          for (Index j = 0; j < n_columns; ++j) row[j] = d.scale * J(b, m - n_columns + j);
+          if (exact)
+            S_hat[k].noalias() -= d.scale * J.row(a).transpose() * J.row(b);
+          else
+            S_hat[k].col(m - 1).noalias() -= d.scale * J(b, m - 1) * J.row(a).transpose();
+        };
+        place(d.local_a, d.local_b);
+        if (d.local_a != d.local_b) place(d.local_b, d.local_a);
+      }
+    }
+  }
+  Effects a = factor_->products(c);
+  Matrix all = Matrix::Zero(c.m, c.m);  // c'Z'V^-1 Z c
+  const auto add_products = [&](const AlignedVector& left, const AlignedVector& right) {
+    using Panel = Eigen::Map<const Rows>;
+    const auto n = static_cast<Index>(left.size()) / c.m;
+    all.noalias() += Panel(left.data(), n, c.m).transpose() * Panel(right.data(), n, c.m);
+  };
+  add_products(c.leaf, a.leaf);
+  add_products(c.rest, a.rest);
+  all -= factor_->forward(a);
+
+  Matrix out(n_directions, n_directions);
+  const Index p = m - 1;
+  for (Index k = 0; k < n_directions; ++k)
+    for (Index l = 0; l < n_directions; ++l) {
+      const Matrix& S_k = S_hat[static_cast<std::size_t>(k)];
+      const Matrix& S_l = S_hat[static_cast<std::size_t>(l)];
+      const double quadratic =
+          all.block(k * n_columns, l * n_columns, n_columns, n_columns).trace();
+      const double mixed = S_k.col(p).head(p).dot(S_l.col(p).head(p));
+      const double scale = S_k(p, p) * S_l(p, p) / nu;
+      out(k, l) = exact ? 2 * (quadratic - mixed) - scale : quadratic - mixed - scale;
+      if (exact && reml)
+        out(k, l) -= S_k.topLeftCorner(p, p).cwiseProduct(S_l.topLeftCorner(p, p)).sum();
+    }
+  return (0.5 * (out + out.transpose())).eval();
+}
+
+// -tr(A~ dT_k A~ dT_l) over all pairs of levels.
+Matrix SparseObjective::trace_curvature(const std::vector<Direction>& directions) const {
+  const auto n = static_cast<Index>(directions.size());
+  require(SparseTangent::is_defined(*factor_),
+          "the exact Hessian is not defined where a variance at the dense end is singular");
+  SparseTangent tangent(*factor_, blas_);
+  Matrix out(n, n);
+  for (Index k = 0; k < n; ++k) {
+    const Direction& d = directions[static_cast<std::size_t>(k)];
+    const Index q = statistics_.factor(d.factor).n_random();
+    Matrix dT = Matrix::Zero(q, q);
+    dT(d.local_a, d.local_b) = dT(d.local_b, d.local_a) = d.scale;
+    const std::vector<Matrix> sums = tangent.along(d.factor, dT);
+    for (Index l = 0; l < n; ++l) {
+      const Direction& e = directions[static_cast<std::size_t>(l)];
+      const double twice = e.local_a == e.local_b ? 1 : 2;
+      out(k, l) = twice * e.scale * sums[static_cast<std::size_t>(e.factor)](e.local_a, e.local_b);
+    }
+  }
+  return (0.5 * (out + out.transpose())).eval();
+}
+
+}  // namespace blocklmm
