@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import data
 import pandas as pd
 
-DEFAULT = ("A1e5", "A1e6", "A1e7", "B", "E", "sleepstudy", "strings", "W1e5", "W1e6", "W1e7")
+ONE_FACTOR = ("A1e5", "A1e6", "A1e7", "B", "E", "sleepstudy", "strings", "W1e5", "W1e6", "W1e7")
+SEVERAL_FACTORS = ("C", "D", "F", "G", "InstEval")
+DEFAULT = ONE_FACTOR + SEVERAL_FACTORS
 WARM_UP_ROWS = 400
 
 
@@ -19,15 +21,19 @@ class Case:
 
     name: str
     fixed: str
-    random: str
-    group: str
+    terms: tuple[tuple[str, str], ...]  # left and right of the bar
     n_rows: int
     make: Callable[[int], pd.DataFrame]
 
     @property
     def formula(self) -> str:
         """The formula as lme4 writes it."""
-        return f"{self.fixed} + ({self.random} | {self.group})"
+        return " + ".join([self.fixed, *(f"({left} | {group})" for left, group in self.terms)])
+
+    @property
+    def has_one_factor(self) -> bool:
+        """Whether packages with one grouping factor can fit it."""
+        return len(self.terms) == 1 and "/" not in self.terms[0][1]
 
     @property
     def is_tiny(self) -> bool:
@@ -56,22 +62,29 @@ class Case:
 
 
 def find(name: str) -> Case:
-    """Return the case of this name: sleepstudy, or A, B, E, W, strings and the number of rows."""
+    """Return the case of this name: sleepstudy, InstEval, or a letter and the number of rows."""
     if name == "sleepstudy":
-        return Case(name, "Reaction ~ Days", "Days", "Subject", 180, lambda _: data.sleepstudy())
-    match = re.fullmatch(r"(A|B|E|W|strings)(\d+(?:e\d+)?)?", name)
+        terms = (("Days", "Subject"),)
+        return Case(name, "Reaction ~ Days", terms, 180, lambda _: data.sleepstudy())
+    if name == "InstEval":
+        terms = (("1", "s"), ("1", "d"), ("1", "dept"))
+        return Case(name, "y ~ service", terms, 73_421, lambda n: data.insteval().head(n))
+    match = re.fullmatch(r"([A-GW]|strings)(\d+(?:e\d+)?)?", name)
     if match is None:
         raise SystemExit(f"There is no case {name!r}. Known: {', '.join(DEFAULT)}; A1e4, B1e5, …")
     kind, size = match.groups()
-    n_rows = int(float(size or {"E": "1e5"}.get(kind, "1e6")))
-    if kind == "A":
-        return Case(name, "y ~ t + x", "t", "g", n_rows, data.slopes)
-    if kind == "strings":
-        return Case(
-            name, "y ~ t + x", "t", "g", n_rows, lambda n: data.slopes(n, string_labels=True)
-        )
-    if kind == "W":
-        return Case(name, "y ~ t + x", "t", "g", n_rows, data.wide_groups)
-    if kind == "B":
-        return Case(name, "y ~ x1 + x2 + x3 + x4 + x5", "1", "g", n_rows, data.intercepts)
-    return Case(name, "y ~ x1 + x2 + x3", "x1 + x2 + x3", "g", n_rows, data.vectors)
+    fixed, terms, default, make = _KINDS[kind]
+    return Case(name, fixed, terms, int(float(size or default)), make)
+
+
+_KINDS: dict[str, tuple[str, tuple[tuple[str, str], ...], str, Callable[[int], pd.DataFrame]]] = {
+    "A": ("y ~ t + x", (("t", "g"),), "1e6", data.slopes),
+    "strings": ("y ~ t + x", (("t", "g"),), "1e6", lambda n: data.slopes(n, string_labels=True)),
+    "W": ("y ~ t + x", (("t", "g"),), "1e6", data.wide_groups),
+    "B": ("y ~ x1 + x2 + x3 + x4 + x5", (("1", "g"),), "1e6", data.intercepts),
+    "E": ("y ~ x1 + x2 + x3", (("x1 + x2 + x3", "g"),), "1e5", data.vectors),
+    "C": ("y ~ x", (("1", "a"), ("1", "b")), "1e5", data.crossed),
+    "D": ("y ~ x", (("1", "a/b"),), "1e6", data.nested),
+    "F": ("y ~ 1", (("1", "user"), ("1", "film")), "1e6", data.ratings),
+    "G": ("y ~ t", (("t", "pupil"), ("1", "school")), "6e5", data.pupils),
+}

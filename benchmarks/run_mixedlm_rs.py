@@ -12,8 +12,9 @@ from measure import Fitter, main
 
 def fit(case: Case, frame: pd.DataFrame) -> Any:
     """Fit by REML and read the fixed effects' standard errors, which it computes when asked."""
-    re_formula = None if case.random == "1" else f"~{case.random}"
-    model = mixedlm_rs.mixedlm(case.fixed, frame, groups=case.group, re_formula=re_formula)
+    ((effects, group),) = case.terms
+    re_formula = None if effects == "1" else f"~{effects}"
+    model = mixedlm_rs.mixedlm(case.fixed, frame, groups=group, re_formula=re_formula)
     fitted = model.fit()
     _ = fitted.bse_fe
     return fitted
