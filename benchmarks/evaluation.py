@@ -1,7 +1,8 @@
 """What one evaluation with several grouping factors costs, part by part.
 
-``python benchmarks/evaluation.py InstEval F``: milliseconds of the value, of value and derivatives
-together and of their parts, and what the dense parts reach of the machine's rate of matrix products.
+``python benchmarks/evaluation.py InstEval F`` prints milliseconds of the value, of value and
+derivatives together and of their parts, and what the dense parts reach of the machine's rate of
+matrix products.
 """
 
 from __future__ import annotations
