@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import blocklmm as bl
 import numpy as np
@@ -356,3 +357,40 @@ def test_joined_labels_that_look_alike_stay_apart():
     np.testing.assert_allclose(fit.predict(data), fit.fittedvalues, rtol=1e-12)
     part = (data["p"] == "u").to_numpy()
     np.testing.assert_allclose(fit.predict(data[part]), fit.fittedvalues[part], rtol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_variance_of_zero_with_many_levels(seed):
+    """The levels of b go as a dense block, whose variance is zero."""
+    rng = np.random.default_rng(seed)
+    a, b = np.repeat(np.arange(150), 20), rng.integers(0, 100, 3000)
+    noise = rng.normal(size=3000)
+    noise -= (np.bincount(b, noise) / np.bincount(b))[b]
+    data = {"y": rng.normal(size=150)[a] + noise, "a": a, "b": b}
+    fit = bl.lmer("y ~ 1 + (1 | a) + (1 | b)", data)
+    assert fit.converged
+    assert fit.varcorr["b"].cov[0, 0] == 0
+    alone = bl.lmer("y ~ 1 + (1 | a)", data)
+    assert fit.objective == pytest.approx(alone.objective, abs=1e-7)
+
+
+def test_groups_that_the_fixed_effects_span():
+    with pytest.warns(bl.BlocklmmWarning, match="not identified"):
+        fit = bl.lmer("y ~ C(b) + (1 | a) + (1 | b)", DATA)
+    alone = bl.lmer("y ~ C(b) + (1 | a)", DATA)
+    assert fit.objective == pytest.approx(alone.objective, abs=1e-6)
+
+
+def test_gaps_between_labels_hide_no_nesting():
+    data = DATA.assign(school=150 * DATA["b"], room=3 * DATA["b"] + DATA["c"])
+    fit = bl.lmer("y ~ x + (1 | school) + (1 | room)", data)
+    assert "block diagonal by school, nothing fills in" in fit.factorization
+    other = bl.lmer("y ~ x + (1 | b/c)", data)
+    assert fit.objective == pytest.approx(other.objective, rel=1e-12)
+
+
+def test_fits_in_several_python_threads():
+    with ThreadPoolExecutor(4) as pool:
+        fits = list(pool.map(lambda name: bl.lmer(FORMULAS[name], DATA), [*FORMULAS] * 4))
+    for name, fit in zip([*FORMULAS] * 4, fits, strict=True):
+        assert fit.objective == bl.lmer(FORMULAS[name], DATA).objective

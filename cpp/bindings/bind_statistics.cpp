@@ -177,7 +177,7 @@ void bind_statistics(py::module_& module) {
           },
           py::arg("sources"), py::arg("labels"), py::arg("bases"), py::arg("n_rows"),
           py::arg("n_threads"))
-      .def("finish", &Statistics::finish)
+      .def("finish", &Statistics::finish, py::call_guard<py::gil_scoped_release>())
       .def("cross_products", &Statistics::cross_products)
       .def("plain_cross_products", &Statistics::plain_cross_products)
       .def_property_readonly("sums", [](const Statistics& self) { return Vector(self.sums()); })

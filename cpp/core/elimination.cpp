@@ -15,7 +15,8 @@ namespace {
 // Predicted nanoseconds: of a multiplication in sparse columns (gathered and scattered, in the
 // factor and in the selected inverse), and of one in dense tiles.
 constexpr double kSparse = 2.0, kDense = 0.03;
-constexpr double kLevel = 50;  // and of what else there is to do for an effect
+constexpr double kLevel = 50;        // and of what else there is to do for an effect
+constexpr double kDenseGraph = 0.4;  // above, an order has nothing to gain
 constexpr Index kBitsetNodes = 20000;
 constexpr std::size_t kSmallEnd = 32;  // a dense end of fewer nodes needs no early decision
 
@@ -268,7 +269,7 @@ Elimination::Elimination(const Statistics& statistics, double memory_limit) {
   if (!is_dense) {
     const bool is_small = graph.n() <= kBitsetNodes;
     const Adjacency adjacency(is_small ? leaves : LeafGraph{}, is_small ? direct : Lists{});
-    if (is_small && !is_tiny && !is_nested && adjacency.density() > 0.7) is_dense = true;
+    if (is_small && !is_tiny && !is_nested && adjacency.density() > kDenseGraph) is_dense = true;
     if (!is_dense) {
       order = order_of(leaves, direct, is_small ? &adjacency : nullptr);
       reaches = reaches_of(order, leaves, direct, memory_limit, is_tiny);
@@ -325,7 +326,8 @@ Elimination::Elimination(const Statistics& statistics, double memory_limit) {
     n_entries += static_cast<double>(node_start[k + 1] - node_start[k]) * nodes[k].width;
   }
   const auto n_end = static_cast<double>(n_dense());
-  bytes = TiledMatrix::bytes(n_dense()) + 8 * 2 * n_entries;
+  // the dense end twice: where a variance there is zero, A is kept beside its factor
+  bytes = 2 * TiledMatrix::bytes(n_dense()) + 8 * 2 * n_entries;
   if (bytes > memory_limit) throw TooLarge(bytes);
   collect_leaves(statistics);
 

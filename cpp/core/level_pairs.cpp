@@ -105,19 +105,29 @@ PairBlocks LevelPairs::finish(const std::vector<std::vector<Index>>& kept) {
       place[static_cast<std::size_t>(slots[k])] = static_cast<std::int32_t>(k);
     return place;
   };
-  const std::vector<std::int32_t> i_of = place_of(major_), j_of = place_of(minor_);
+  const auto n_kept = [&](const Side& side) {
+    return kept[static_cast<std::size_t>(side.factor)].size();
+  };
+  // slots decide how pairs are hashed; of the levels that remain the other factor may have more
+  const bool is_turned = n_kept(minor_) > n_kept(major_);
+  const Side &rows = is_turned ? minor_ : major_, &columns = is_turned ? major_ : minor_;
+  const std::vector<std::int32_t> i_of = place_of(rows), j_of = place_of(columns);
+  const auto row_of = [&](std::uint64_t key) { return i_of[is_turned ? key & kNone : key >> 32]; };
+  const auto column_of = [&](std::uint64_t key) {
+    return j_of[is_turned ? key >> 32 : key & kNone];
+  };
   PairBlocks out;
-  out.major = major_.factor;
-  out.minor = minor_.factor;
-  const std::size_t size = major_.z.size() * minor_.z.size();
+  out.major = rows.factor;
+  out.minor = columns.factor;
+  const std::size_t q = rows.z.size(), s = columns.z.size(), size = q * s;
   out.block_size = static_cast<Index>(size);
-  out.start.assign(kept[static_cast<std::size_t>(major_.factor)].size() + 1, 0);
+  out.start.assign(n_kept(rows) + 1, 0);
   std::size_t n_pairs = 0;
   for (Stripe& stripe : stripes_) {
     stripe.table = {};
     n_pairs += stripe.keys.size();
     for (const std::uint64_t key : stripe.keys)
-      ++out.start[static_cast<std::size_t>(i_of[key >> 32]) + 1];
+      ++out.start[static_cast<std::size_t>(row_of(key)) + 1];
   }
   std::partial_sum(out.start.begin(), out.start.end(), out.start.begin());
   out.level.resize(n_pairs);
@@ -127,10 +137,13 @@ PairBlocks LevelPairs::finish(const std::vector<std::vector<Index>>& kept) {
   std::vector<double> unsorted;
   for (Stripe& stripe : stripes_) {
     for (std::size_t k = 0; k < stripe.keys.size(); ++k) {
-      const auto i = static_cast<std::size_t>(i_of[stripe.keys[k] >> 32]);
-      const auto at = static_cast<std::size_t>(next[i]++);
-      out.level[at] = j_of[stripe.keys[k] & kNone];
-      std::copy_n(stripe.values.data() + k * size, size, out.values.data() + at * size);
+      const auto at =
+          static_cast<std::size_t>(next[static_cast<std::size_t>(row_of(stripe.keys[k]))]++);
+      out.level[at] = column_of(stripe.keys[k]);
+      const double* from = stripe.values.data() + k * size;
+      double* to = out.values.data() + at * size;
+      for (std::size_t b = 0; b < s; ++b)
+        for (std::size_t c = 0; c < q; ++c) to[c + q * b] = from[is_turned ? b + s * c : c + q * b];
     }
     stripe = Stripe();
   }

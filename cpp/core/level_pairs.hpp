@@ -7,7 +7,7 @@
 #include "stripes.hpp"
 
 // The cross products Z_i'Z_j of two grouping factors, for the pairs of levels that meet in a row.
-// The factor with more slots is the major one. Pairs are found by hashing; most rows of a nested
+// The factor with more levels is the major one (with more slots, while rows come in). Pairs are found by hashing; most rows of a nested
 // or sorted factor need no hash, because its level met the same partner the last time.
 
 namespace blocklmm {

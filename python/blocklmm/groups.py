@@ -8,7 +8,7 @@ import numpy as np
 
 from .design import Design
 from .errors import DataError, labels_phrase
-from .formula import Formula
+from .formula import Formula, RandomTerm
 from .statistics import RowStatistics
 
 
@@ -66,6 +66,12 @@ def _check_partitions(statistics: RowStatistics, formula: Formula, design: Desig
             first, second = (statistics.factors[f].name for f in sorted(pair))
             raise DataError(
                 f"the grouping factors {first!r} and {second!r} split the rows in the same way: "
-                f"the variances of {formula.random[k].text} and {formula.random[m].text} can't be "
-                "told apart; leave one of the terms out"
+                f"the variances of {_written(formula.random[k])} and "
+                f"{_written(formula.random[m])} can't be told apart; leave one of the terms out"
             )
+
+
+def _written(term: RandomTerm) -> str:
+    """Return a term as it stands after expansion of ``a/b`` and ``||``."""
+    effects = " + ".join(":".join(factors) or "1" for factors in term.terms)
+    return f"({effects} | {term.group_name})"

@@ -128,7 +128,7 @@ class Problem:
         elif fixed_explain:
             self._connect(statistics.refined(response_fit, None, n_threads), response_fit)
             if self._total <= _NO_RESIDUAL * total:
-                raise self._explained()
+                raise self._explained(by_groups=False)
 
     @property
     def _total(self) -> float:
@@ -143,8 +143,9 @@ class Problem:
         if self._is_sparse and self.units.n * sigma**2 <= _ROUNDING_LEFT * self._total:
             raise self._explained()
 
-    def _explained(self) -> ConvergenceError:
-        by = "".join(f" and the groups of {f.name!r}" for f in self.statistics.factors)
+    def _explained(self, by_groups: bool = True) -> ConvergenceError:
+        factors = self.statistics.factors if by_groups else []
+        by = "".join(f" and the groups of {f.name!r}" for f in factors)
         return ConvergenceError(
             f"the fixed effects{by} explain the response {self.formula.response!r} exactly: no "
             "residual variance is left to estimate"
@@ -257,12 +258,23 @@ class Problem:
 
 
 def _moment_start(core: _core.SparseObjective, n: int) -> FloatArray:
-    """Return a diagonal factor from moments: variances without iteration, none negative."""
+    """Return a diagonal factor from moments: variances without iteration, none negative.
+
+    Columns of Z that X spans have no moments; they start at half the residual's.
+    """
     expected, observed = core.moment_equations()
-    scale = np.sqrt(np.diag(expected))
-    variances = nnls(expected / np.outer(scale, scale), observed / scale)[0] / scale
+    diagonal = np.diag(expected)
+    known = np.flatnonzero(diagonal > 1e-8 * diagonal[0])
+    scale = np.sqrt(diagonal[known])
+    size = np.full(len(diagonal), 0.5)
+    try:
+        matrix = expected[np.ix_(known, known)] / np.outer(scale, scale)
+        variances = nnls(matrix, observed[known] / scale)[0] / scale
+    except RuntimeError:  # too many iterations
+        return np.diag(size[1:])
     residual = max(float(variances[0]), 1e-3 * float(observed[0]) / n)
-    return np.diag(np.sqrt(np.clip(variances[1:] / residual, _SMALLEST_START**2, 1e6)))
+    size[known] = np.sqrt(np.clip(variances / residual, _SMALLEST_START**2, 1e6))
+    return np.diag(size[1:])
 
 
 def _check_sizes(design: Design, formula: Formula, cross: FloatArray) -> None:
