@@ -394,3 +394,17 @@ def test_fits_in_several_python_threads():
         fits = list(pool.map(lambda name: bl.lmer(FORMULAS[name], DATA), [*FORMULAS] * 4))
     for name, fit in zip([*FORMULAS] * 4, fits, strict=True):
         assert fit.objective == bl.lmer(FORMULAS[name], DATA).objective
+
+
+def test_labels_of_three_columns_are_those_of_lme4():
+    data = DATA.assign(b=[f"s {k}" for k in DATA["b"]], c=[f"c{k}" for k in DATA["c"]])
+    data["d"] = [f"p{k}" for k in np.arange(N) % 4]
+    fit = bl.lmer("y ~ x + (1 | b/c/d)", data)
+    assert list(fit.ngroups) == ["b", "c:b", "d:c:b"]
+    expected = {f"{d}:{c}:{b}" for b, c, d in zip(data["b"], data["c"], data["d"], strict=True)}
+    for table in (fit.ranef(), fit.coef(), fit.shrinkage()):
+        assert set(table["d:c:b"].index) == expected
+    np.testing.assert_allclose(fit.predict(data), fit.fittedvalues, rtol=1e-12)
+    one = bl.lmer("y ~ x + (1 | b:c:d)", data)
+    assert "s 10:c0:p0" in one.ranef()["b:c:d"].index
+    assert one.marginal_cov("s 10:c0:p0").shape[0] > 0

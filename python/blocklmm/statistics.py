@@ -45,7 +45,9 @@ class LevelNames:
         """Return the names of some slots."""
         at = np.asarray(slots, dtype=np.int64)
         if self.joined is not None:
-            return _join(*self._parts(at))
+            # a pair that stands there twice is not two pairs that look alike
+            distinct, place = np.unique(at, return_inverse=True)
+            return _join(*self._parts(distinct))[place]
         if self.index is None:
             return pd.Index(at + self.base, dtype=np.int64)
         return self.index[at]
