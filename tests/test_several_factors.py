@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from threadpoolctl import threadpool_info
 
 from .bad_data import says
 
@@ -390,10 +391,20 @@ def test_gaps_between_labels_hide_no_nesting():
 
 
 def test_fits_in_several_python_threads():
+    """They give what one thread gives, and the BLAS has its threads back afterwards."""
+    rng = np.random.default_rng(2)
+    a, b = rng.integers(0, 150, 2500), rng.integers(0, 120, 2500)
+    y = rng.normal(size=150)[a] + rng.normal(size=120)[b] + rng.normal(size=2500)
+    crossed = ("y ~ 1 + (1 | a) + (1 | b)", {"y": y, "a": a, "b": b})
+    jobs = [(formula, DATA) for formula in FORMULAS.values()] + [crossed] * 4
+    expected = [bl.lmer(*job).objective for job in jobs]
+    assert "in a dense block" in bl.lmer(*crossed).factorization
+    before = [library["num_threads"] for library in threadpool_info()]
     with ThreadPoolExecutor(4) as pool:
-        fits = list(pool.map(lambda name: bl.lmer(FORMULAS[name], DATA), [*FORMULAS] * 4))
-    for name, fit in zip([*FORMULAS] * 4, fits, strict=True):
-        assert fit.objective == bl.lmer(FORMULAS[name], DATA).objective
+        for _ in range(3):
+            found = list(pool.map(lambda job: bl.lmer(*job).objective, jobs))
+            assert found == expected
+    assert [library["num_threads"] for library in threadpool_info()] == before
 
 
 def test_labels_of_three_columns_are_those_of_lme4():

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from threading import Lock
-from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
@@ -27,35 +26,14 @@ def memory_limit() -> float:
 def one_blas_thread() -> Iterator[None]:
     """Keep the BLAS to one thread: the core has its own, and results must not depend on them.
 
-    The limit holds for the whole process, so the first of several Python threads sets it and the
-    last one lifts it.
+    The limit is the process's. threadpoolctl lets the Python thread that set it lift it and no
+    other, so those that need it take turns.
     """
-    _limit.enter()
-    try:
+    with _turn, _controller().limit(limits=1, user_api="blas"):
         yield
-    finally:
-        _limit.leave()
 
 
-class _Limit:
-    def __init__(self) -> None:
-        self._lock, self._n_users = Lock(), 0
-        self._limiter: Any = None
-
-    def enter(self) -> None:
-        with self._lock:
-            if self._n_users == 0:
-                self._limiter = _controller().limit(limits=1, user_api="blas")
-            self._n_users += 1
-
-    def leave(self) -> None:
-        with self._lock:
-            self._n_users -= 1
-            if self._n_users == 0:
-                self._limiter.restore_original_limits()
-
-
-_limit = _Limit()
+_turn = Lock()
 
 
 @cache

@@ -138,7 +138,8 @@ class Objective:
         self.has_exact_hessian = True
         if isinstance(core, _core.SparseObjective):
             self._hessian = {"exact_hessian": _core.ExactHessian.if_cheap}
-            self._one_blas_thread = one_blas_thread
+            if core.plan["n_dense"]:
+                self._one_blas_thread = one_blas_thread
             self.has_exact_hessian = bool(core.plan["is_small"])
         self.structure = units.structure
         self.n, self.p = units.n, units.p
