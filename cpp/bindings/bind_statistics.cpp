@@ -183,8 +183,6 @@ void bind_statistics(py::module_& module) {
       .def_property_readonly("sums", [](const Statistics& self) { return Vector(self.sums()); })
       .def("level_products", &level_products, py::arg("factor"))
       .def("level_rows", &level_rows, py::arg("factor"))
-      .def("n_levels",
-           [](const Statistics& self, Index factor) { return factor_of(self, factor).n_levels(); })
       .def("pairs",
            [](const Statistics& self) {
              py::list out;

@@ -20,14 +20,9 @@ constexpr double kDenseGraph = 0.4;  // above, an order has nothing to gain
 constexpr Index kBitsetNodes = 20000;
 constexpr std::size_t kSmallEnd = 32;  // a dense end of fewer nodes needs no early decision
 
-using Lists = std::vector<std::vector<std::int32_t>>;
+using Lists = Elimination::Lists;
 
-// Levels of all factors but the leaves' as nodes of a graph.
-struct Nodes {
-  std::vector<Index> first;  // by factor: the number of its level 0; -1 for the leaves
-  std::vector<std::int32_t> factor, level;
-  Index n() const { return static_cast<Index>(factor.size()); }
-};
+using Nodes = Elimination::Nodes;
 
 Nodes nodes_of(const Statistics& statistics, Index leaf) {
   Nodes out;
@@ -220,6 +215,58 @@ Lists reaches_of(const std::vector<std::int32_t>& order, const LeafGraph& leaves
   return reaches;
 }
 
+// The order of elimination, and how many of its first nodes get sparse columns of their own: the cut
+// with the least predicted time. Nested and tiny models have no dense end.
+Elimination::Order order_nodes(const Statistics& statistics, Index leaf,
+                               const Elimination::Nodes& graph, const std::vector<Index>& width,
+                               double memory_limit) {
+  const LeafGraph leaves = leaf_graph(statistics, leaf, graph);
+  const Lists direct = direct_neighbours(statistics, leaf, graph);
+  const auto leaf_width = static_cast<double>(statistics.factor(leaf).n_random());
+  double leaf_cost = kLevel * leaf_width * static_cast<double>(statistics.factor(leaf).n_levels());
+  for (std::size_t i = 0; i + 1 < leaves.start.size(); ++i) {
+    const auto k = static_cast<double>(leaves.start[i + 1] - leaves.start[i]);
+    leaf_cost += kSparse * leaf_width * k * (k + 1) / 2;
+  }
+  const auto dense_cost = [](double n) { return kDense * n * n * n; };
+  const auto side = static_cast<double>(std::accumulate(width.begin(), width.end(), Index{0}));
+  const auto& pairs = statistics.pairs();
+  const bool is_nested = std::all_of(pairs.begin(), pairs.end(),
+                                     [](const PairBlocks& two) { return two.is_nested(); });
+  const bool is_tiny = leaf_cost + kSparse * side * side * (side + 30) / 3 < Elimination::kSmall;
+  const bool stays_sparse = is_nested || is_tiny;
+
+  Elimination::Order out;
+  out.nodes.resize(width.size());
+  std::iota(out.nodes.begin(), out.nodes.end(), 0);
+  out.nanoseconds = leaf_cost + dense_cost(side);
+  if (!stays_sparse && dense_cost(side) < 0.25 * leaf_cost) return out;
+  const bool has_bits = graph.n() <= kBitsetNodes;
+  const Adjacency adjacency(has_bits ? leaves : LeafGraph{}, has_bits ? direct : Lists{});
+  if (has_bits && !stays_sparse && adjacency.density() > kDenseGraph) return out;
+  out.nodes = order_of(leaves, direct, has_bits ? &adjacency : nullptr);
+  out.reaches = reaches_of(out.nodes, leaves, direct, memory_limit, is_tiny);
+
+  const auto width_at = [&](std::size_t k) {
+    return static_cast<double>(width[static_cast<std::size_t>(out.nodes[k])]);
+  };
+  double sparse = 0, left = side, least = is_tiny ? 1e300 : dense_cost(side);
+  for (std::size_t k = 0; k < out.reaches.size(); ++k) {
+    double rows = 0;
+    for (const std::int32_t other : out.reaches[k])
+      rows += width_at(static_cast<std::size_t>(other));
+    const double w = width_at(k);
+    left -= w;
+    sparse += kSparse * w * (rows + w) * (rows + w + 10);
+    const double cost = sparse + dense_cost(left);
+    if (cost >= least && !stays_sparse) continue;
+    least = cost;
+    out.nanoseconds = leaf_cost + cost;
+    out.n_sparse = k + 1;
+  }
+  return out;
+}
+
 }  // namespace
 
 void Elimination::choose_leaf(const Statistics& statistics) {
@@ -241,101 +288,68 @@ Elimination::Elimination(const Statistics& statistics, double memory_limit) {
   require(statistics.n_factors() >= 1, "random effects");
   choose_leaf(statistics);
   const Nodes graph = nodes_of(statistics, leaf);
-  const auto width = [&](Index node) {
-    return statistics.factor(graph.factor[static_cast<std::size_t>(node)]).n_random();
+  std::vector<Index> width;
+  for (const std::int32_t f : graph.factor) width.push_back(statistics.factor(f).n_random());
+  const Order order = order_nodes(statistics, leaf, graph, width, memory_limit);
+  nanoseconds = order.nanoseconds;
+  number_variables(statistics, graph, width, order);
+  // the dense end twice: where a variance there is zero, A is kept beside its factor
+  bytes = 2 * TiledMatrix::bytes(n_dense()) + 8 * 2 * n_middle_entries();
+  if (bytes > memory_limit) throw TooLarge(bytes);
+  collect_leaves(statistics);
+  count_fill(statistics);
+}
+
+void Elimination::number_variables(const Statistics& statistics, const Nodes& graph,
+                                   const std::vector<Index>& width, const Order& order) {
+  const auto width_of = [&](std::int32_t node) {
+    return static_cast<std::int32_t>(width[static_cast<std::size_t>(node)]);
   };
-  for (Index k = 0; k < graph.n(); ++k) n_rest += width(k);
-  const LeafGraph leaves = leaf_graph(statistics, leaf, graph);
-  const Lists direct = direct_neighbours(statistics, leaf, graph);
-  double leaf_cost = kLevel * static_cast<double>(leaf_width * n_leaves);
-  for (std::size_t i = 0; i + 1 < leaves.start.size(); ++i) {
-    const auto k = static_cast<double>(leaves.start[i + 1] - leaves.start[i]);
-    leaf_cost += kSparse * static_cast<double>(leaf_width) * k * (k + 1) / 2;
-  }
-  const auto dense_cost = [](double n) { return kDense * n * n * n; };
-
-  // order: all nodes, the dense ones last; n_sparse of them get columns of their own
-  std::vector<std::int32_t> order(static_cast<std::size_t>(graph.n()));
-  std::iota(order.begin(), order.end(), 0);
-  Lists reaches;
-  std::size_t n_sparse = 0;
-  nanoseconds = leaf_cost + dense_cost(static_cast<double>(n_rest));
-  const auto& pairs = statistics.pairs();
-  const bool is_nested = std::all_of(pairs.begin(), pairs.end(),
-                                     [](const PairBlocks& two) { return two.is_nested(); });
-  const auto side = static_cast<double>(n_rest);
-  const bool is_tiny = leaf_cost + kSparse * side * side * (side + 30) / 3 < kSmall;
-  bool is_dense = !is_nested && !is_tiny && dense_cost(side) < 0.25 * leaf_cost;
-  if (!is_dense) {
-    const bool is_small = graph.n() <= kBitsetNodes;
-    const Adjacency adjacency(is_small ? leaves : LeafGraph{}, is_small ? direct : Lists{});
-    if (is_small && !is_tiny && !is_nested && adjacency.density() > kDenseGraph) is_dense = true;
-    if (!is_dense) {
-      order = order_of(leaves, direct, is_small ? &adjacency : nullptr);
-      reaches = reaches_of(order, leaves, direct, memory_limit, is_tiny);
-      // the cut with the least predicted time: columns before it are sparse, the rest is dense
-      std::vector<double> left(order.size() + 1, 0);
-      for (std::size_t k = order.size(); k-- > 0;)
-        left[k] = left[k + 1] + static_cast<double>(width(order[k]));
-      double sparse = 0, least = is_tiny ? 1e300 : dense_cost(left[0]);
-      for (std::size_t k = 0; k < reaches.size(); ++k) {
-        double rows = 0;
-        for (const std::int32_t other : reaches[k])
-          rows += static_cast<double>(width(order[static_cast<std::size_t>(other)]));
-        const auto w = static_cast<double>(width(order[k]));
-        sparse += kSparse * w * (rows + w) * (rows + w + 10);
-        const double cost = sparse + dense_cost(left[k + 1]);
-        if (cost >= least && !is_nested && !is_tiny) continue;
-        least = cost;
-        nanoseconds = leaf_cost + cost;
-        n_sparse = k + 1;
-      }
-    }
-  }
-
-  // variables
   variable.resize(static_cast<std::size_t>(statistics.n_factors()));
   for (Index f = 0; f < statistics.n_factors(); ++f)
     if (f != leaf)
       variable[static_cast<std::size_t>(f)].resize(
           static_cast<std::size_t>(statistics.factor(f).n_levels()));
-  std::vector<std::int32_t> first_of(order.size());  // by position
-  std::int32_t next = 0;
-  node_start.push_back(0);
-  for (std::size_t k = 0; k < order.size(); ++k) {
-    const auto node = static_cast<std::size_t>(order[k]);
-    first_of[k] = next;
+  std::vector<std::int32_t> first_of;  // by position
+  for (std::size_t k = 0; k < order.nodes.size(); ++k) {
+    const auto node = static_cast<std::size_t>(order.nodes[k]);
+    const auto first = static_cast<std::int32_t>(n_rest);
+    first_of.push_back(first);
     variable[static_cast<std::size_t>(graph.factor[node])]
-            [static_cast<std::size_t>(graph.level[node])] = next;
-    const auto w = static_cast<std::int32_t>(width(order[k]));
-    if (k < n_sparse) {
-      nodes.push_back({graph.factor[node], graph.level[node], next, w});
-      node_of.insert(node_of.end(), static_cast<std::size_t>(w), static_cast<std::int32_t>(k));
-    }
-    next += w;
-    if (k + 1 == n_sparse) n_middle = next;
+            [static_cast<std::size_t>(graph.level[node])] = first;
+    const std::int32_t w = width_of(order.nodes[k]);
+    n_rest += w;
+    if (k >= order.n_sparse) continue;
+    nodes.push_back({graph.factor[node], first, w});
+    node_of.insert(node_of.end(), static_cast<std::size_t>(w), static_cast<std::int32_t>(k));
+    n_middle = n_rest;
   }
-  double n_entries = 0;
-  for (std::size_t k = 0; k < n_sparse; ++k) {
-    for (const std::int32_t other : reaches[k]) {
+  node_start.push_back(0);
+  for (std::size_t k = 0; k < order.n_sparse; ++k) {
+    for (const std::int32_t other : order.reaches[k]) {
       const auto at = static_cast<std::size_t>(other);
-      const auto w = static_cast<std::int32_t>(width(order[at]));
-      for (std::int32_t c = 0; c < w; ++c) node_rows.push_back(first_of[at] + c);
+      for (std::int32_t c = 0; c < width_of(order.nodes[at]); ++c)
+        node_rows.push_back(first_of[at] + c);
     }
     node_start.push_back(static_cast<Index>(node_rows.size()));
-    n_entries += static_cast<double>(node_start[k + 1] - node_start[k]) * nodes[k].width;
   }
-  const auto n_end = static_cast<double>(n_dense());
-  // the dense end twice: where a variance there is zero, A is kept beside its factor
-  bytes = 2 * TiledMatrix::bytes(n_dense()) + 8 * 2 * n_entries;
-  if (bytes > memory_limit) throw TooLarge(bytes);
-  collect_leaves(statistics);
+}
 
+double Elimination::n_middle_entries() const {
+  double sum = 0;
+  for (std::size_t k = 0; k < nodes.size(); ++k)
+    sum += static_cast<double>((node_start[k + 1] - node_start[k]) * nodes[k].width);
+  return sum;
+}
+
+void Elimination::count_fill(const Statistics& statistics) {
+  const auto& pairs = statistics.pairs();
   double in_pairs = 0;
   for (const PairBlocks& two : pairs)
     in_pairs += static_cast<double>(two.n_pairs() * two.block_size);
-  n_stored = static_cast<double>(leaf_rows.size()) * static_cast<double>(leaf_width) + n_entries +
-             n_end * (n_end - 1) / 2;
+  const auto n_end = static_cast<double>(n_dense());
+  n_stored = static_cast<double>(leaf_rows.size()) * static_cast<double>(leaf_width) +
+             n_middle_entries() + n_end * (n_end - 1) / 2;
   n_filled = std::max(n_stored - in_pairs, 0.0);
   for (Index f = 0; f < statistics.n_factors(); ++f) {
     const bool holds_all = std::all_of(pairs.begin(), pairs.end(), [&](const PairBlocks& two) {

@@ -45,7 +45,7 @@ struct Elimination {
 
   // Middle levels in the order of elimination: later variables that their columns reach.
   struct Node {
-    std::int32_t factor, level, first, width;
+    std::int32_t factor, first, width;
   };
   std::vector<Node> nodes;
   std::vector<Index> node_start;  // in node_rows
@@ -62,9 +62,29 @@ struct Elimination {
   bool is_small() const { return n_dense() == 0 && nanoseconds < kSmall; }
   static constexpr double kSmall = 5e5;
 
+  // Levels of all factors but the leaves' as nodes of a graph.
+  struct Nodes {
+    std::vector<Index> first;  // by factor: the number of its level 0; -1 for the leaves
+    std::vector<std::int32_t> factor, level;
+    Index n() const { return static_cast<Index>(factor.size()); }
+  };
+  // All nodes as they are eliminated: n_sparse with columns of their own, the dense ones last; and
+  // for each of the former the later positions that its column reaches.
+  using Lists = std::vector<std::vector<std::int32_t>>;
+  struct Order {
+    std::vector<std::int32_t> nodes;
+    Lists reaches;
+    std::size_t n_sparse = 0;
+    double nanoseconds = 0;
+  };
+
  private:
   void choose_leaf(const Statistics& statistics);
+  void number_variables(const Statistics& statistics, const Nodes& graph,
+                        const std::vector<Index>& width, const Order& order);
+  double n_middle_entries() const;
   void collect_leaves(const Statistics& statistics);
+  void count_fill(const Statistics& statistics);
 };
 
 }  // namespace blocklmm

@@ -11,8 +11,9 @@
 namespace blocklmm {
 
 struct Prior {  // of the effects of one factor
-  Matrix lambda, T, inverse_T;
-  bool is_regular = false;  // T can be inverted without losing digits
+  Matrix lambda, T;
+  Matrix inverse_lambda, inverse_T;  // where is_regular
+  bool is_regular = false;           // T can be inverted without losing digits
 };
 
 template <Index Q>

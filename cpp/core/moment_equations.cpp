@@ -35,19 +35,19 @@ MomentEquations moment_equations(const Statistics& statistics, const Standardiza
     const LevelRecords& records = statistics.factor(f);
     const Index n_own = records.n_random(), n_levels = records.n_levels();
     const auto& rows = members[static_cast<std::size_t>(f)];
+    std::vector<Index> positions;  // of Z'M in a record
+    for (Index a = 0; a < n_own; ++a)
+      for (const Index column : units.m_columns)
+        positions.push_back(records.position_of_column(a, column));
     Projected own{Rows(n_levels * n_own, p), Vector(n_levels * n_own)};
     Matrix d(p, n_own);
     for (Index l = 0; l < n_levels; ++l) {
       const double* record = records.record(l);
       for (Index a = 0; a < n_own; ++a) {
         const double unit = units.z_scale[rows[static_cast<std::size_t>(a)]];
-        for (Index j = 0; j < p; ++j) {
-          const Index column = units.m_columns[static_cast<std::size_t>(j)];
-          d(j, a) = record[records.position_of_column(a, column)] / (unit * units.m_scale[j]);
-        }
-        own.residual[l * n_own + a] =
-            record[records.position_of_column(a, units.m_columns.back())] /
-            (unit * units.m_scale[p]);
+        const Index* of_M = positions.data() + a * (p + 1);
+        for (Index j = 0; j < p; ++j) d(j, a) = record[of_M[j]] / (unit * units.m_scale[j]);
+        own.residual[l * n_own + a] = record[of_M[p]] / (unit * units.m_scale[p]);
       }
       d = factor.matrixL().solve(d).eval();
       for (Index a = 0; a < n_own; ++a) {

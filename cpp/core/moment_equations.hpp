@@ -17,7 +17,8 @@
 namespace blocklmm {
 
 struct MomentEquations {
-  Matrix expected;  // (q + 1) x (q + 1): sigma^2, then the columns of Z; in units_'s units
+  Matrix
+      expected;  // (q + 1) x (q + 1): sigma^2, then the columns of Z; in the units of Standardization
   Vector observed;
 };
 

@@ -106,8 +106,8 @@ double SparseFactor::factor(const std::vector<Matrix>& lambdas, const std::vecto
     const Vector sizes = scaled.jacobiSvd().singularValues();
     prior.is_regular = sizes.minCoeff() > kRegular * std::max(1.0, 1e-2 * sizes.maxCoeff());
     if (prior.is_regular) {
-      const Matrix inverse = prior.lambda.inverse();
-      prior.inverse_T = inverse.transpose() * inverse;
+      prior.inverse_lambda = prior.lambda.inverse();
+      prior.inverse_T.noalias() = prior.inverse_lambda.transpose() * prior.inverse_lambda;
     } else {
       keep = keep || is_at_end(static_cast<Index>(f));
     }
@@ -229,15 +229,12 @@ Effects SparseFactor::backward(Effects& D) const {
       b.middleRows(v, lambda.rows()) = lambda * U.middleRows(v, lambda.rows());
     });
     const Matrix taken = unscaled_ ? unscaled_->times(b) : Matrix();
-    std::vector<Matrix> inverse;
-    for (const Prior& prior : priors_)
-      inverse.push_back(prior.is_regular ? Matrix(prior.lambda.inverse().transpose()) : Matrix());
     over_dense_levels([&](Index f, Index, Index v) {
       const Prior& prior = priors_[static_cast<std::size_t>(f)];
       const Index w = prior.lambda.rows();
       Matrix values(w, m);
       if (prior.is_regular)
-        values = inverse[static_cast<std::size_t>(f)] * U.middleRows(v, w);
+        values = prior.inverse_lambda.transpose() * U.middleRows(v, w);
       else
         for (Index a = 0; a < w; ++a)
           values.row(a) =
@@ -315,15 +312,14 @@ std::vector<Matrix> SparseFactor::invert(int n_threads) {
     dense.invert(n_threads);
     stopwatch_.lap("dense inverse");
     for (const Index f : regular) {
-      const Matrix& lambda = priors_[static_cast<std::size_t>(f)].lambda;
-      const Index q = lambda.rows();
+      const Matrix& inverse = priors_[static_cast<std::size_t>(f)].inverse_lambda;
+      const Index q = inverse.rows();
       Matrix left = Matrix::Zero(q, q);
       over_dense_levels([&](Index g, Index, Index v) {
         if (g != f) return;
         for (Index a = 0; a < q; ++a)
           for (Index b = 0; b < q; ++b) left(a, b) += (a == b ? 1.0 : 0.0) - dense.at(v + a, v + b);
       });
-      const Matrix inverse = lambda.inverse();
       sums[static_cast<std::size_t>(f)] += inverse.transpose() * left * inverse;
     }
     multiply_dense(dense, false);

@@ -43,6 +43,17 @@ std::vector<Entry> entries_of(const std::vector<Index>& blocks) {
   return out;
 }
 
+using Rows = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+// The numbers of each effect, as a row, times a square matrix.
+Effects times(Effects effects, const Matrix& N) {
+  for (AlignedVector* part : {&effects.leaf, &effects.rest}) {
+    Eigen::Map<Rows> rows(part->data(), static_cast<Index>(part->size()) / effects.m, effects.m);
+    rows *= N;
+  }
+  return effects;
+}
+
 // dT in an entry (a, b) of lambda is e_a l' + l e_a', l column b: its parts along the directions.
 Matrix jacobian(const std::vector<Entry>& entries, const std::vector<Direction>& directions,
                 const Matrix& lambda) {
@@ -131,10 +142,11 @@ Evaluation SparseObjective::evaluate(const Matrix& lambda, bool reml, bool deriv
   const double nu = static_cast<double>(reml ? units_.n - p : units_.n);
   Matrix N = m_unit.asDiagonal() * result.inverse_factor;
   N.col(p) *= std::sqrt(nu);
+  const Effects J = times(std::move(D), N);
   const std::vector<Direction> directions = directions_of(members_, blocks_, units_.z_scale);
   const bool exact = exact_hessian == ExactHessian::always ||
                      (exact_hessian == ExactHessian::if_cheap && plan_.is_small());
-  Matrix of_T = curvature(D, N, directions, nu, reml, exact);
+  Matrix of_T = curvature(J, directions, nu, reml, exact);
 
   std::vector<Matrix> sums = factor_->invert(n_threads);
   if (exact) of_T += trace_curvature(directions);
@@ -144,13 +156,10 @@ Evaluation SparseObjective::evaluate(const Matrix& lambda, bool reml, bool deriv
     const auto& rows = members_[static_cast<std::size_t>(f)];
     const auto n_own = static_cast<Index>(rows.size());
     Matrix& sum = sums[static_cast<std::size_t>(f)];
-    using Rows = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-    const Index first = reml ? 0 : p;
-    Matrix J(n_own, m - first);
+    const Index n_columns = reml ? m : 1;
     for (Index l = 0; l < statistics_.factor(f).n_levels(); ++l) {
-      const Eigen::Map<const Rows> D_tilde(factor_->values_of(D, f, l), n_own, m);
-      J.noalias() = D_tilde * N.rightCols(m - first);
-      sum.noalias() -= J * J.transpose();
+      const Eigen::Map<const Rows> all(factor_->values_of(J, f, l), n_own, m);
+      sum.noalias() -= all.rightCols(n_columns) * all.rightCols(n_columns).transpose();
     }
     for (Index a = 0; a < n_own; ++a)
       for (Index b = 0; b < n_own; ++b) {
@@ -161,10 +170,10 @@ Evaluation SparseObjective::evaluate(const Matrix& lambda, bool reml, bool deriv
   }
 
   const std::vector<Entry> entries = entries_of(blocks_);
-  const Matrix gamma_lambda = gamma * lambda, J = jacobian(entries, directions, lambda);
+  const Matrix gamma_lambda = gamma * lambda, to_T = jacobian(entries, directions, lambda);
   const auto n_free = static_cast<Index>(entries.size());
   result.gradient.resize(n_free);
-  result.hessian.noalias() = J * of_T * J.transpose();
+  result.hessian.noalias() = to_T * of_T * to_T.transpose();
   for (Index k = 0; k < n_free; ++k) {
     const auto [a, b] = entries[static_cast<std::size_t>(k)];
     result.gradient[k] = 2 * gamma_lambda(a, b);
@@ -176,19 +185,16 @@ Evaluation SparseObjective::evaluate(const Matrix& lambda, bool reml, bool deriv
   return result;
 }
 
-Matrix SparseObjective::curvature(const Effects& D_tilde, const Matrix& N,
-                                  const std::vector<Direction>& directions, double nu, bool reml,
-                                  bool exact) const {
+Matrix SparseObjective::curvature(const Effects& J, const std::vector<Direction>& directions,
+                                  double nu, bool reml, bool exact) const {
   const Index m = units_.p + 1, n_directions = static_cast<Index>(directions.size());
   const Index n_columns = exact && reml ? m : 1;  // of J: all, or the last
-  using Rows = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   Effects c(plan_, n_directions * n_columns);
   std::vector<Matrix> S_hat(directions.size(), Matrix::Zero(m, m));
   for (Index f = 0; f < statistics_.n_factors(); ++f) {
     const Index q = statistics_.factor(f).n_random();
-    Rows J(q, m);
     for (Index l = 0; l < statistics_.factor(f).n_levels(); ++l) {
-      J.noalias() = Eigen::Map<const Rows>(factor_->values_of(D_tilde, f, l), q, m) * N;
+      const Eigen::Map<const Rows> own(factor_->values_of(J, f, l), q, m);
       double* to = factor_->values_of(c, f, l);
       for (std::size_t k = 0; k < directions.size(); ++k) {
         const Direction& d = directions[k];
@@ -196,11 +202,11 @@ Matrix SparseObjective::curvature(const Effects& D_tilde, const Matrix& N,
         // dT J: row a gets row b of J, and row b row a
         const auto place = [&](Index a, Index b) {
           double* row = to + a * c.m + static_cast<Index>(k) * n_columns;
-          for (Index j = 0; j < n_columns; ++j) row[j] = d.scale * J(b, m - n_columns + j);
+          for (Index j = 0; j < n_columns; ++j) row[j] = d.scale * own(b, m - n_columns + j);
           if (exact)
-            S_hat[k].noalias() -= d.scale * J.row(a).transpose() * J.row(b);
+            S_hat[k].noalias() -= d.scale * own.row(a).transpose() * own.row(b);
           else
-            S_hat[k].col(m - 1).noalias() -= d.scale * J(b, m - 1) * J.row(a).transpose();
+            S_hat[k].col(m - 1).noalias() -= d.scale * own(b, m - 1) * own.row(a).transpose();
         };
         place(d.local_a, d.local_b);
         if (d.local_a != d.local_b) place(d.local_b, d.local_a);

@@ -79,8 +79,7 @@ class SparseObjective {
   SparseFactor& factored(const Matrix& lambda, int n_threads, double& logdet) const;
   std::vector<Matrix> by_factor(const Matrix& lambda) const;
   std::vector<Vector> z_units() const;
-  Matrix curvature(const Effects& D_tilde, const Matrix& N,
-                   const std::vector<Direction>& directions, double nu, bool reml,
+  Matrix curvature(const Effects& J, const std::vector<Direction>& directions, double nu, bool reml,
                    bool exact) const;
   Matrix trace_curvature(const std::vector<Direction>& directions) const;
 
