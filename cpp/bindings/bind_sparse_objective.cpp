@@ -28,8 +28,10 @@ void bind_sparse_objective(py::module_& module) {
            py::kw_only(), py::arg("statistics"), py::arg("x_columns"), py::arg("z_columns"),
            py::arg("members"), py::arg("blocks"), py::arg("memory_limit"), py::keep_alive<1, 2>())
       .def("evaluate", &SparseObjective::evaluate, py::kw_only(), py::arg("lambda_"),
-           py::arg("reml"), py::arg("derivatives"), py::arg("exact_hessian"), py::arg("n_threads"),
-           py::call_guard<py::gil_scoped_release>())
+           py::arg("criterion"), py::arg("derivatives"), py::arg("exact_hessian"),
+           py::arg("n_threads"), py::call_guard<py::gil_scoped_release>())
+      .def("covariance_derivatives", &SparseObjective::covariance_derivatives, py::kw_only(),
+           py::arg("lambda_"), py::arg("n_threads"), py::call_guard<py::gil_scoped_release>())
       .def(
           "modes",
           [](const SparseObjective& self, const Matrix& lambda, const Matrix& inverse_factor,

@@ -3,104 +3,11 @@
 #include <cmath>
 
 #include "errors.hpp"
+#include "group_batches.hpp"
 #include "second_moments.hpp"
 
 namespace blocklmm {
 namespace {
-
-constexpr Index kTaskBatches = 512;
-constexpr double kGraded = 30;  // entries of lambda from which products lose what matters
-
-struct Sizes {
-  Index q, m;
-  Index triangle() const { return q * (q + 1) / 2; }
-};
-
-// K, F and the inverse diagonal of L for a batch, and room for what is made of them.
-struct Workspace {
-  Workspace(Sizes s, bool graded)
-      : L(static_cast<std::size_t>(s.q * s.q)),
-        inverse(static_cast<std::size_t>(s.q)),
-        RL(L),
-        F(L),
-        G(static_cast<std::size_t>(s.q * s.m)),
-        J(G),
-        A(static_cast<std::size_t>(s.triangle())),
-        W(A),
-        row(static_cast<std::size_t>(s.m)),
-        is_graded(graded) {}
-  LaneVector L, inverse, RL, F, G, J, A, W, row;
-  bool is_graded;
-};
-
-// LL' = I + B B' for B (q x q, by rows): Cholesky of the sum. Entries of B far above one drown what
-// is known of the directions beside them, with an error of their squares' roundings.
-BLOCKLMM_INLINE void factor_by_products(const Lanes* B, Index q, Lanes* L) {
-  for (Index i = 0; i < q; ++i)
-    for (Index j = 0; j <= i; ++j) {
-      Lanes sum = i == j ? broadcast(1) : Lanes{};
-      for (Index k = 0; k < q; ++k) sum += B[i * q + k] * B[j * q + k];
-      for (Index k = 0; k < j; ++k) sum -= L[i * q + k] * L[j * q + k];
-      L[i * q + j] = i == j ? lane_sqrt(sum) : sum / L[j * q + j];
-    }
-}
-
-// The same by rotating the columns of B into L = I, one after the other (Gill, Golub, Murray &
-// Saunders 1974): nothing is squared, and errors are roundings of the entries. B is used up.
-BLOCKLMM_INLINE void factor_by_rotations(Lanes* B, Index q, Lanes* L) {
-  for (Index i = 0; i < q; ++i)
-    for (Index j = 0; j <= i; ++j) L[i * q + j] = i == j ? broadcast(1) : Lanes{};
-  for (Index c = 0; c < q; ++c)
-    for (Index k = 0; k < q; ++k) {
-      const Lanes l = L[k * q + k], x = B[k * q + c];
-      const Lanes r = lane_sqrt(l * l + x * x);
-      const Lanes cosine = l / r, sine = x / r;
-      L[k * q + k] = r;
-      for (Index i = k + 1; i < q; ++i) {
-        const Lanes below = L[i * q + k], other = B[i * q + c];
-        L[i * q + k] = cosine * below + sine * other;
-        B[i * q + c] = cosine * other - sine * below;
-      }
-    }
-}
-
-// L_i (by rows, its diagonal inverted apart), log|K_i| and G_i (by columns) of one batch.
-template <Index Q>
-BLOCKLMM_INLINE Lanes factor_batch(const Lanes* batch, const double* lambda, Sizes sizes,
-                                   Workspace& work) {
-  const Index q = Q ? Q : sizes.q, m = sizes.m;
-  const Lanes* R = batch;                    // R(i, j) at j (j + 1) / 2 + i, i <= j
-  const Lanes* Y = batch + q * (q + 1) / 2;  // Y(i, j) at j q + i
-  Lanes *L = work.L.data(), *RL = work.RL.data(), *inverse = work.inverse.data();
-  Lanes* G = work.G.data();
-  for (Index i = 0; i < q; ++i)
-    for (Index j = 0; j < q; ++j) {
-      Lanes sum{};
-      for (Index k = i; k < q; ++k) sum += R[k * (k + 1) / 2 + i] * lambda[k + j * q];
-      RL[i * q + j] = sum;
-    }
-  if (work.is_graded)
-    factor_by_rotations(RL, q, L);
-  else
-    factor_by_products(RL, q, L);
-  constexpr bool is_small = Q > 0 && Q <= 4;  // the determinant of K can't overflow
-  Lanes determinant = broadcast(1), logdet{};
-  for (Index i = 0; i < q; ++i) {
-    const Lanes pivot = L[i * q + i];
-    inverse[i] = 1.0 / pivot;
-    if (is_small)
-      determinant *= pivot * pivot;
-    else
-      logdet += 2.0 * lane_log(pivot);
-  }
-  for (Index j = 0; j < m; ++j)
-    for (Index i = 0; i < q; ++i) {
-      Lanes sum = Y[j * q + i];
-      for (Index k = 0; k < i; ++k) sum -= L[i * q + k] * G[j * q + k];
-      G[j * q + i] = sum * inverse[i];
-    }
-  return is_small ? lane_log(determinant) : logdet;
-}
 
 struct ValuePart {
   explicit ValuePart(Sizes s) : S(s.m) {}
@@ -141,38 +48,17 @@ BLOCKLMM_CLONES void add_derivatives(const PackedGroups& groups, Index begin, In
                                      const double* lambda, const double* N, bool is_reml,
                                      Sizes sizes, Workspace& work, DerivativePart& part) {
   const Index q = Q ? Q : sizes.q, m = sizes.m, h = q * (q + 1) / 2;
-  Lanes *L = work.L.data(), *F = work.F.data(), *G = work.G.data(), *J = work.J.data();
-  Lanes *A = work.A.data(), *W = work.W.data(), *inverse = work.inverse.data();
+  Lanes *J = work.J.data(), *A = work.A.data(), *W = work.W.data();
   for (Index b = begin; b < end; ++b) {
     const Lanes* batch = groups.batch(b);
     const Lanes multiplicity = batch[h + q * m];
-    factor_batch<Q>(batch, lambda, sizes, work);
-    for (Index j = 0; j < q; ++j)  // F = L^-1 R, by columns
-      for (Index i = 0; i < q; ++i) {
-        Lanes sum = i <= j ? batch[j * (j + 1) / 2 + i] : Lanes{};
-        for (Index k = 0; k < i; ++k) sum -= L[i * q + k] * F[j * q + k];
-        F[j * q + i] = sum * inverse[i];
-      }
-    for (Index j = m - 1; j >= 0; --j) {  // G <- G N in place, then J = F'G
-      for (Index i = 0; i < q; ++i) {
-        Lanes sum{};
-        for (Index k = 0; k <= j; ++k) sum += G[k * q + i] * N[k + j * m];
-        G[j * q + i] = sum;
-      }
-      for (Index i = 0; i < q; ++i) {
-        Lanes sum{};
-        for (Index k = 0; k < q; ++k) sum += F[i * q + k] * G[j * q + k];
-        J[j * q + i] = sum;
-      }
-    }
+    derive_batch<Q>(batch, lambda, N, sizes, work);
     for (Index i = 0, at = 0; i < q; ++i)
       for (Index j = 0; j <= i; ++j, ++at) {
-        Lanes a{}, w{};
-        for (Index k = 0; k < q; ++k) a += F[i * q + k] * F[j * q + k];
+        Lanes w{};
         for (Index k = is_reml ? 0 : m - 1; k < m; ++k) w += J[k * q + i] * J[k * q + j];
-        A[at] = a;
         W[at] = w;
-        part.gamma.data()[at] += multiplicity * a - w;
+        part.gamma.data()[at] += multiplicity * A[at] - w;
       }
     Lanes* curvature = part.curvature.data();
     for (Index k = 0; k < h; ++k)
@@ -231,8 +117,9 @@ BlockObjective::BlockObjective(const Statistics& statistics, std::vector<Index> 
             "a free entry of lambda");
 }
 
-Evaluation BlockObjective::evaluate(const Matrix& lambda, bool reml, bool derivatives,
-                                    int n_threads) const {
+Evaluation BlockObjective::evaluate(const Matrix& lambda, const Criterion& criterion,
+                                    bool derivatives, int n_threads) const {
+  const bool reml = criterion.reml;
   const Index p = units_.p, q = units_.q, m = p + 1;
   require(lambda.rows() == q && lambda.cols() == q, "lambda is q x q");
   const Sizes sizes{q, m};
@@ -241,7 +128,7 @@ Evaluation BlockObjective::evaluate(const Matrix& lambda, bool reml, bool deriva
   const Index n_tasks = (n_batches + kTaskBatches - 1) / kTaskBatches;
   const auto end_of = [&](Index task) { return std::min(n_batches, (task + 1) * kTaskBatches); };
 
-  const bool is_graded = q > 1 && lambda.cwiseAbs().maxCoeff() > kGraded;
+  const bool is_graded = loses_digits(lambda);
   std::vector<Matrix> S_of(static_cast<std::size_t>(n_tasks));
   std::vector<double> logdet_of(static_cast<std::size_t>(n_tasks));
   for_each_task(n_tasks, n_threads, [&](Index task) {
@@ -264,12 +151,12 @@ Evaluation BlockObjective::evaluate(const Matrix& lambda, bool reml, bool deriva
     logdet = sum_logdet.total(0.0);
   }
 
-  Evaluation result = profiled(S, logdet, units_.n, reml);
+  Evaluation result = profiled(S, logdet, units_.n, criterion);
   if (!derivatives) return result;
 
-  const double nu = static_cast<double>(reml ? units_.n - p : units_.n);
-  Matrix N = result.inverse_factor;
-  N.col(p) *= std::sqrt(nu);
+  const Matrix& N = result.N;
+  // what profiling sigma out takes from the curvature
+  const double through_sigma = criterion.sigma > 0 ? 0 : 1 / criterion.nu(units_.n, p);
   const Index h = sizes.triangle(), n_pairs = h * (h + 1) / 2;
   std::vector<Vector> packed_of(static_cast<std::size_t>(n_tasks));
   std::vector<Matrix> moments_of(static_cast<std::size_t>(n_tasks));
@@ -315,11 +202,13 @@ Evaluation BlockObjective::evaluate(const Matrix& lambda, bool reml, bool deriva
   const Vector pairs = packed.tail(n_pairs);
   const PairTensor tensor(pairs, q);
   result.gradient.resize(n_free);
+  result.rss_gradient.resize(n_free);
   result.hessian.resize(n_free, n_free);
   const Matrix gamma_lambda = gamma * lambda;
   for (Index k = 0; k < n_free; ++k) {
     const auto [a, b] = free_[static_cast<std::size_t>(k)];
     result.gradient[k] = 2 * gamma_lambda(a, b);
+    result.rss_gradient[k] = S_hat[static_cast<std::size_t>(k)](p, p);
     for (Index l = 0; l <= k; ++l) {
       const auto [c, d] = free_[static_cast<std::size_t>(l)];
       double value = b == d ? 2 * gamma(a, c) : 0.0;
@@ -333,7 +222,8 @@ Evaluation BlockObjective::evaluate(const Matrix& lambda, bool reml, bool deriva
       const Matrix &S_k = S_hat[static_cast<std::size_t>(k)],
                    &S_l = S_hat[static_cast<std::size_t>(l)];
       if (reml) value -= S_k.topLeftCorner(p, p).cwiseProduct(S_l.topLeftCorner(p, p)).sum();
-      value -= 2 * S_k.col(p).head(p).dot(S_l.col(p).head(p)) + S_k(p, p) * S_l(p, p) / nu;
+      value -=
+          2 * S_k.col(p).head(p).dot(S_l.col(p).head(p)) + S_k(p, p) * S_l(p, p) * through_sigma;
       result.hessian(k, l) = result.hessian(l, k) = value;
     }
   }

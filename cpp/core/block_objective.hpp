@@ -3,7 +3,7 @@
 #include <utility>
 #include <vector>
 
-#include "criterion.hpp"
+#include "covariance_derivatives.hpp"
 #include "patterns.hpp"
 
 // The profiled criterion of a model whose random terms share one grouping factor, in the units of
@@ -14,15 +14,15 @@
 //     S = within + sum G_i'G_i = R_S'R_S,   r = last diagonal entry of R_S
 //     f = sum log|K_i| + [log|S_XX|] + nu (1 + log(2 pi r^2 / nu))
 //
-// The first pass over the groups gives S and f. For the derivatives, N = R_S^-1 with its last
-// column times sqrt(nu): then G_S = N N' (its last column is sqrt(nu)/r e, e = (-beta; 1)), and
+// The first pass over the groups gives S and f. For the derivatives, with N N' = G_S (criterion.hpp;
+// its last column is sqrt(nu)/r e, e = (-beta; 1)),
 //
 //     A~_i = F_i'F_i,   J_i = F_i'G_i N,   W_i = J_i J_i' (ML: the last column of J_i alone)
 //     Gamma = sum (A~_i - W_i),      df/dlambda = 2 Gamma lambda
 //     S^_k  = N'S_k N = -sum J_i'T_k J_i,  from the second moments of vec(J_i)
 //     f_kl  = tr(Gamma T_kl) + sum [2 tr(T_k A~_i T_l W_i) - tr(A~_i T_k A~_i T_l)]
 //             - sum_ab S^_k,ab S^_l,ab (REML: a, b in X) - 2 sum_a S^_k,ae S^_l,ae
-//             - S^_k,ee S^_l,ee / nu
+//             - S^_k,ee S^_l,ee / nu   (the last part only where sigma is profiled out)
 //
 // lambda may be any q x q matrix: only T matters, and the optimiser picks the factor it likes.
 // Both passes are sums over batches of eight groups, in tasks of a fixed size.
@@ -34,7 +34,9 @@ class BlockObjective {
   BlockObjective(const Statistics& statistics, std::vector<Index> x_columns,
                  const std::vector<Index>& z_columns, std::vector<Entry> free_entries);
 
-  Evaluation evaluate(const Matrix& lambda, bool reml, bool derivatives, int n_threads) const;
+  Evaluation evaluate(const Matrix& lambda, const Criterion& criterion, bool derivatives,
+                      int n_threads) const;
+  CovarianceDerivatives covariance_derivatives(const Matrix& lambda, int n_threads) const;
 
   const Standardization& units() const { return units_; }
   // What is left of C = M'M within the groups, with lambda infinitely large.

@@ -23,17 +23,48 @@ Matrix upper_factor(const Matrix& S) {
   return R;
 }
 
+// The upper triangular U with U U' = B B'.
+Matrix upper_root(const Matrix& B) {
+  const Eigen::HouseholderQR<Matrix> qr(B.transpose().rowwise().reverse());
+  const Matrix R = qr.matrixQR().triangularView<Eigen::Upper>();
+  return R.transpose().colwise().reverse().rowwise().reverse();
+}
+
 }  // namespace
 
-Evaluation profiled(const Matrix& S, double log_det_V, Index n, bool reml) {
+Evaluation profiled(const Matrix& S, double log_det_V, Index n, const Criterion& criterion) {
   const Index m = S.rows(), p = m - 1;
   const Matrix R = upper_factor(S);
-  const double nu = static_cast<double>(reml ? n - p : n), r = R(p, p);
+  const double nu = criterion.nu(n, p);
   require(nu > 0, "more rows than coefficients");
   Evaluation result;
-  result.value = log_det_V + nu * (1 + kLog2Pi + 2 * std::log(r) - std::log(nu));
-  if (reml) result.value += 2 * R.diagonal().head(p).array().log().sum();
   result.inverse_factor = R.triangularView<Eigen::Upper>().solve(Matrix::Identity(m, m));
+  Matrix& N = result.N;
+  N = result.inverse_factor;
+  double r = R(p, p);
+  if (criterion.contrast.size()) {
+    require(criterion.contrast.size() == p && !criterion.reml, "a contrast of beta, under ML");
+    const Matrix N_X = N.topLeftCorner(p, p);
+    const Vector v = N_X.transpose() * criterion.contrast;
+    require(v.norm() > 0, "a contrast that is not zero");
+    const Vector u = v.normalized();
+    const double estimate = -criterion.contrast.dot(N.col(p).head(p)) / N(p, p);
+    const double g = (estimate - criterion.at) / v.norm();
+    const Vector e = N.col(p) * r;
+    r = std::hypot(r, g);
+    N.topLeftCorner(p, p) = upper_root(N_X - N_X * u * u.transpose());
+    N.col(p).head(p) = (e.head(p) + g * (N_X * u)) / r;
+    N(p, p) = 1 / r;
+  }
+  const double sigma = criterion.sigma;
+  if (sigma > 0) {
+    result.value = log_det_V + nu * (kLog2Pi + 2 * std::log(sigma)) + (r / sigma) * (r / sigma);
+    N.col(p) *= r / sigma;
+  } else {
+    result.value = log_det_V + nu * (1 + kLog2Pi + 2 * std::log(r) - std::log(nu));
+    N.col(p) *= std::sqrt(nu);
+  }
+  if (criterion.reml) result.value += 2 * R.diagonal().head(p).array().log().sum();
   return result;
 }
 

@@ -54,6 +54,11 @@ Effects times(Effects effects, const Matrix& N) {
   return effects;
 }
 
+// tr(M dT) of a symmetric M of the direction's factor.
+double along(const Direction& d, const Matrix& M) {
+  return (d.local_a == d.local_b ? 1 : 2) * d.scale * M(d.local_a, d.local_b);
+}
+
 // dT in an entry (a, b) of lambda is e_a l' + l e_a', l column b: its parts along the directions.
 Matrix jacobian(const std::vector<Entry>& entries, const std::vector<Direction>& directions,
                 const Matrix& lambda) {
@@ -126,8 +131,9 @@ SparseFactor& SparseObjective::factored(const Matrix& lambda, int n_threads, dou
   return *factor_;
 }
 
-Evaluation SparseObjective::evaluate(const Matrix& lambda, bool reml, bool derivatives,
-                                     ExactHessian exact_hessian, int n_threads) const {
+Evaluation SparseObjective::evaluate(const Matrix& lambda, const Criterion& criterion,
+                                     bool derivatives, ExactHessian exact_hessian,
+                                     int n_threads) const {
   const Index p = units_.p, q = units_.q, m = p + 1;
   const std::lock_guard<std::mutex> lock(mutex_);
   double logdet = 0;
@@ -135,21 +141,22 @@ Evaluation SparseObjective::evaluate(const Matrix& lambda, bool reml, bool deriv
   Effects D = factor_->right_hand_sides(units_.m_columns);
   const Vector m_unit = units_.m_scale.cwiseInverse();
   const Matrix S = units_.C - m_unit.asDiagonal() * factor_->forward(D) * m_unit.asDiagonal();
-  Evaluation result = profiled(S, logdet, units_.n, reml);
+  Evaluation result = profiled(S, logdet, units_.n, criterion);
   if (!derivatives) return result;
 
   factor_->backward(D);
-  const double nu = static_cast<double>(reml ? units_.n - p : units_.n);
-  Matrix N = m_unit.asDiagonal() * result.inverse_factor;
-  N.col(p) *= std::sqrt(nu);
-  const Effects J = times(std::move(D), N);
+  const Effects J = times(std::move(D), m_unit.asDiagonal() * result.N);
+  const bool reml = criterion.reml;
   const std::vector<Direction> directions = directions_of(members_, blocks_, units_.z_scale);
   const bool exact = exact_hessian == ExactHessian::always ||
                      (exact_hessian == ExactHessian::if_cheap && plan_.is_small());
-  Matrix of_T = curvature(J, directions, nu, reml, exact);
+  const Slopes slopes = slopes_of(J, directions, exact && reml ? m : 1, exact);
+  // what profiling sigma out takes from the curvature
+  const double through_sigma = criterion.sigma > 0 ? 0 : 1 / criterion.nu(units_.n, p);
+  Matrix of_T = curvature(slopes, through_sigma, reml, exact);
 
   std::vector<Matrix> sums = factor_->invert(n_threads);
-  if (exact) of_T += trace_curvature(directions);
+  if (exact) of_T -= trace_pairs(directions);
   Matrix& gamma = result.gamma;
   gamma = Matrix::Zero(q, q);
   for (Index f = 0; f < statistics_.n_factors(); ++f) {
@@ -172,6 +179,10 @@ Evaluation SparseObjective::evaluate(const Matrix& lambda, bool reml, bool deriv
   const std::vector<Entry> entries = entries_of(blocks_);
   const Matrix gamma_lambda = gamma * lambda, to_T = jacobian(entries, directions, lambda);
   const auto n_free = static_cast<Index>(entries.size());
+  Vector rss_of_T(static_cast<Index>(directions.size()));
+  for (std::size_t k = 0; k < directions.size(); ++k)
+    rss_of_T[static_cast<Index>(k)] = slopes.S[k](p, p);
+  result.rss_gradient = to_T * rss_of_T;
   result.gradient.resize(n_free);
   result.hessian.noalias() = to_T * of_T * to_T.transpose();
   for (Index k = 0; k < n_free; ++k) {
@@ -185,12 +196,13 @@ Evaluation SparseObjective::evaluate(const Matrix& lambda, bool reml, bool deriv
   return result;
 }
 
-Matrix SparseObjective::curvature(const Effects& J, const std::vector<Direction>& directions,
-                                  double nu, bool reml, bool exact) const {
+// All of S^_k, or its last column alone; c'Z'V^-1 Z c for the last `n_columns` columns of c.
+SparseObjective::Slopes SparseObjective::slopes_of(const Effects& J,
+                                                   const std::vector<Direction>& directions,
+                                                   Index n_columns, bool whole) const {
   const Index m = units_.p + 1, n_directions = static_cast<Index>(directions.size());
-  const Index n_columns = exact && reml ? m : 1;  // of J: all, or the last
   Effects c(plan_, n_directions * n_columns);
-  std::vector<Matrix> S_hat(directions.size(), Matrix::Zero(m, m));
+  Slopes out{std::vector<Matrix>(directions.size(), Matrix::Zero(m, m)), {}, n_columns};
   for (Index f = 0; f < statistics_.n_factors(); ++f) {
     const Index q = statistics_.factor(f).n_random();
     for (Index l = 0; l < statistics_.factor(f).n_levels(); ++l) {
@@ -203,10 +215,10 @@ Matrix SparseObjective::curvature(const Effects& J, const std::vector<Direction>
         const auto place = [&](Index a, Index b) {
           double* row = to + a * c.m + static_cast<Index>(k) * n_columns;
           for (Index j = 0; j < n_columns; ++j) row[j] = d.scale * own(b, m - n_columns + j);
-          if (exact)
-            S_hat[k].noalias() -= d.scale * own.row(a).transpose() * own.row(b);
+          if (whole)
+            out.S[k].noalias() -= d.scale * own.row(a).transpose() * own.row(b);
           else
-            S_hat[k].col(m - 1).noalias() -= d.scale * own(b, m - 1) * own.row(a).transpose();
+            out.S[k].col(m - 1).noalias() -= d.scale * own(b, m - 1) * own.row(a).transpose();
         };
         place(d.local_a, d.local_b);
         if (d.local_a != d.local_b) place(d.local_b, d.local_a);
@@ -214,7 +226,8 @@ Matrix SparseObjective::curvature(const Effects& J, const std::vector<Direction>
     }
   }
   Effects a = factor_->products(c);
-  Matrix all = Matrix::Zero(c.m, c.m);  // c'Z'V^-1 Z c
+  Matrix& all = out.products;
+  all = Matrix::Zero(c.m, c.m);
   const auto add_products = [&](const AlignedVector& left, const AlignedVector& right) {
     using Panel = Eigen::Map<const Rows>;
     const auto n = static_cast<Index>(left.size()) / c.m;
@@ -223,17 +236,20 @@ Matrix SparseObjective::curvature(const Effects& J, const std::vector<Direction>
   add_products(c.leaf, a.leaf);
   add_products(c.rest, a.rest);
   all -= factor_->forward(a);
+  return out;
+}
 
+Matrix SparseObjective::curvature(const Slopes& slopes, double through_sigma, bool reml,
+                                  bool exact) const {
+  const Index p = units_.p, n_directions = static_cast<Index>(slopes.S.size());
   Matrix out(n_directions, n_directions);
-  const Index p = m - 1;
   for (Index k = 0; k < n_directions; ++k)
     for (Index l = 0; l < n_directions; ++l) {
-      const Matrix& S_k = S_hat[static_cast<std::size_t>(k)];
-      const Matrix& S_l = S_hat[static_cast<std::size_t>(l)];
-      const double quadratic =
-          all.block(k * n_columns, l * n_columns, n_columns, n_columns).trace();
+      const Matrix& S_k = slopes.S[static_cast<std::size_t>(k)];
+      const Matrix& S_l = slopes.S[static_cast<std::size_t>(l)];
+      const double quadratic = slopes.of(k, l).trace();
       const double mixed = S_k.col(p).head(p).dot(S_l.col(p).head(p));
-      const double scale = S_k(p, p) * S_l(p, p) / nu;
+      const double scale = S_k(p, p) * S_l(p, p) * through_sigma;
       out(k, l) = exact ? 2 * (quadratic - mixed) - scale : quadratic - mixed - scale;
       if (exact && reml)
         out(k, l) -= S_k.topLeftCorner(p, p).cwiseProduct(S_l.topLeftCorner(p, p)).sum();
@@ -241,11 +257,9 @@ Matrix SparseObjective::curvature(const Effects& J, const std::vector<Direction>
   return (0.5 * (out + out.transpose())).eval();
 }
 
-// -tr(A~ dT_k A~ dT_l) over all pairs of levels.
-Matrix SparseObjective::trace_curvature(const std::vector<Direction>& directions) const {
+// tr(A~ dT_k A~ dT_l) over all pairs of levels.
+Matrix SparseObjective::trace_pairs(const std::vector<Direction>& directions) const {
   const auto n = static_cast<Index>(directions.size());
-  require(SparseTangent::is_defined(*factor_),
-          "the exact Hessian is not defined where a variance at the dense end is singular");
   SparseTangent tangent(*factor_, blas_);
   Matrix out(n, n);
   for (Index k = 0; k < n; ++k) {
@@ -256,11 +270,40 @@ Matrix SparseObjective::trace_curvature(const std::vector<Direction>& directions
     const std::vector<Matrix> sums = tangent.along(d.factor, dT);
     for (Index l = 0; l < n; ++l) {
       const Direction& e = directions[static_cast<std::size_t>(l)];
-      const double twice = e.local_a == e.local_b ? 1 : 2;
-      out(k, l) = twice * e.scale * sums[static_cast<std::size_t>(e.factor)](e.local_a, e.local_b);
+      out(k, l) = -along(e, sums[static_cast<std::size_t>(e.factor)]);
     }
   }
   return (0.5 * (out + out.transpose())).eval();
+}
+
+CovarianceDerivatives SparseObjective::covariance_derivatives(const Matrix& lambda,
+                                                              int n_threads) const {
+  const Index m = units_.p + 1;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  double logdet = 0;
+  factored(lambda, n_threads, logdet);
+  Effects D = factor_->right_hand_sides(units_.m_columns);
+  const Vector m_unit = units_.m_scale.cwiseInverse();
+  const Matrix S = units_.C - m_unit.asDiagonal() * factor_->forward(D) * m_unit.asDiagonal();
+  const Evaluation at = profiled(S, logdet, units_.n, true);
+  factor_->backward(D);
+  const Effects J = times(std::move(D), m_unit.asDiagonal() * at.inverse_factor);
+  const std::vector<Direction> directions = directions_of(members_, blocks_, units_.z_scale);
+  Slopes slopes = slopes_of(J, directions, m, true);
+  const std::vector<Matrix> sums = factor_->invert(n_threads);
+
+  CovarianceDerivatives out;
+  const auto n = static_cast<Index>(directions.size());
+  out.traces.resize(n);
+  for (Index k = 0; k < n; ++k) {
+    const Direction& d = directions[static_cast<std::size_t>(k)];
+    out.directions.emplace_back(d.a, d.b);
+    out.traces[k] = along(d, sums[static_cast<std::size_t>(d.factor)]);
+    for (Index l = 0; l < n; ++l) out.Q.push_back(slopes.of(k, l));
+  }
+  out.S = std::move(slopes.S);
+  out.trace_pairs = trace_pairs(directions);
+  return out;
 }
 
 }  // namespace blocklmm

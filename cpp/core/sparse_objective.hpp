@@ -4,7 +4,7 @@
 #include <mutex>
 #include <vector>
 
-#include "criterion.hpp"
+#include "covariance_derivatives.hpp"
 #include "group_factors.hpp"
 #include "modes.hpp"
 #include "moment_equations.hpp"
@@ -54,8 +54,9 @@ class SparseObjective {
                   const Blas& blas, double memory_limit);
 
   // derivatives: in all entries of lambda's blocks, column by column.
-  Evaluation evaluate(const Matrix& lambda, bool reml, bool derivatives, ExactHessian exact_hessian,
-                      int n_threads) const;
+  Evaluation evaluate(const Matrix& lambda, const Criterion& criterion, bool derivatives,
+                      ExactHessian exact_hessian, int n_threads) const;
+  CovarianceDerivatives covariance_derivatives(const Matrix& lambda, int n_threads) const;
 
   // As conditional_modes of one factor: where to write the results of all levels, by factor.
   void modes(const Matrix& lambda, const Matrix& inverse_factor, const std::vector<Matrix>& bases,
@@ -79,9 +80,18 @@ class SparseObjective {
   SparseFactor& factored(const Matrix& lambda, int n_threads, double& logdet) const;
   std::vector<Matrix> by_factor(const Matrix& lambda) const;
   std::vector<Vector> z_units() const;
-  Matrix curvature(const Effects& J, const std::vector<Direction>& directions, double nu, bool reml,
-                   bool exact) const;
-  Matrix trace_curvature(const std::vector<Direction>& directions) const;
+  struct Slopes {
+    std::vector<Matrix> S;  // S^_k
+    Matrix products;        // c'A~ c, n_columns for each direction
+    Index n_columns;
+    Eigen::Block<const Matrix> of(Index k, Index l) const {
+      return products.block(k * n_columns, l * n_columns, n_columns, n_columns);
+    }
+  };
+  Slopes slopes_of(const Effects& J, const std::vector<Direction>& directions, Index n_columns,
+                   bool whole) const;
+  Matrix curvature(const Slopes& slopes, double through_sigma, bool reml, bool exact) const;
+  Matrix trace_pairs(const std::vector<Direction>& directions) const;
 
   const Statistics& statistics_;
   Standardization units_;

@@ -20,14 +20,21 @@ SparseTangent::SparseTangent(const SparseFactor& factor, const Blas& blas)
       blas_(blas),
       dA_(factor.plan_, blas),
       dQ_(factor.plan_, blas),
-      Q_dense_(full(factor.Q_.dense())) {}
+      Q_dense_(full(factor.Q_.dense())) {
+  if (!factor.unscaled_) return;
+  const Matrix A = full(*factor.unscaled_);
+  P_dense_ = Matrix::Identity(A.rows(), A.cols()) - product(A, Q_dense_);
+  A_tilde_ = product(P_dense_, A);
+}
 
-bool SparseTangent::is_defined(const SparseFactor& factor) {
-  for (Index f = 0; f < factor.statistics_.n_factors(); ++f)
-    if (f != factor.plan_.leaf && factor.is_at_end(f) &&
-        !factor.priors_[static_cast<std::size_t>(f)].is_regular)
-      return false;
-  return true;
+Matrix SparseTangent::product(const Matrix& A, const Matrix& B, bool transposed) const {
+  char op = transposed ? 'T' : 'N', plain = 'N';
+  int side = static_cast<int>(A.rows());
+  double one = 1, zero = 0;
+  Matrix out(A.rows(), A.cols());
+  blas_.gemm(&op, &plain, &side, &side, &side, &one, const_cast<double*>(A.data()), &side,
+             const_cast<double*>(B.data()), &side, &zero, out.data(), &side);
+  return out;
 }
 
 std::vector<Matrix> SparseTangent::along(Index factor, const Matrix& dT) {
@@ -67,7 +74,10 @@ std::vector<Matrix> SparseTangent::along(Index factor, const Matrix& dT) {
   });
 
   dQ_.set_zero();
-  if (self.plan_.n_dense() > 0) at_dense_end(factor, dT, sums);
+  if (self.unscaled_)
+    at_irregular_end(factor, dT, sums);
+  else if (self.plan_.n_dense() > 0)
+    at_dense_end(factor, dT, sums);
 
   self.over_nodes(true, [&](auto& eliminator, std::size_t k, const Level& level) {
     const Index q = eliminator.q, n = level.n_rows, size = n * q;
@@ -123,7 +133,7 @@ std::vector<Matrix> SparseTangent::along(Index factor, const Matrix& dT) {
 void SparseTangent::at_dense_end(Index factor, const Matrix& dT, std::vector<Matrix>& sums) {
   const SparseFactor& self = factor_;
   const Index n = self.plan_.n_dense();
-  Matrix M = -full(dA_.dense()), product(n, n), change(n, n);
+  Matrix M = -full(dA_.dense());
   Matrix in_T;  // T^-1 dT T^-1
   if (factor != self.plan_.leaf) {
     const Matrix& inverse_T = self.priors_[static_cast<std::size_t>(factor)].inverse_T;
@@ -132,13 +142,7 @@ void SparseTangent::at_dense_end(Index factor, const Matrix& dT, std::vector<Mat
       if (f == factor) M.block(v, v, in_T.rows(), in_T.cols()) += in_T;
     });
   }
-  char plain = 'N';
-  int side = static_cast<int>(n);
-  double one = 1, zero = 0;
-  blas_.gemm(&plain, &plain, &side, &side, &side, &one, Q_dense_.data(), &side, M.data(), &side,
-             &zero, product.data(), &side);
-  blas_.gemm(&plain, &plain, &side, &side, &side, &one, product.data(), &side, Q_dense_.data(),
-             &side, &zero, change.data(), &side);
+  const Matrix change = product(product(Q_dense_, M), Q_dense_);
   for (Index j = 0; j < n; ++j)
     for (Index i = j; i < n; ++i) dQ_.dense().at(i, j) = 0.5 * (change(i, j) + change(j, i));
   self.over_dense_levels([&](Index f, Index, Index v) {
@@ -150,6 +154,31 @@ void SparseTangent::at_dense_end(Index factor, const Matrix& dT, std::vector<Mat
       dA_tilde += half + half.transpose() - in_T;
     }
     sums[static_cast<std::size_t>(f)] += dA_tilde;
+  });
+}
+
+void SparseTangent::at_irregular_end(Index factor, const Matrix& dT, std::vector<Matrix>& sums) {
+  const SparseFactor& self = factor_;
+  const Index n = self.plan_.n_dense();
+  const Matrix dA = full(dA_.dense()), PdA = product(P_dense_, dA);
+  Matrix change = -product(product(Q_dense_, dA), Q_dense_);
+  Matrix dT_A_tilde = Matrix::Zero(n, n);
+  if (factor != self.plan_.leaf) {
+    Matrix dT_P = Matrix::Zero(n, n);
+    self.over_dense_levels([&](Index f, Index, Index v) {
+      if (f != factor) return;
+      dT_P.middleRows(v, dT.rows()) = dT * P_dense_.middleRows(v, dT.rows());
+      dT_A_tilde.middleRows(v, dT.rows()) = dT * A_tilde_.middleRows(v, dT.rows());
+    });
+    change += product(P_dense_, dT_P, true);
+  }
+  for (Index j = 0; j < n; ++j)
+    for (Index i = j; i < n; ++i) dQ_.dense().at(i, j) = 0.5 * (change(i, j) + change(j, i));
+  self.over_dense_levels([&](Index f, Index, Index v) {
+    Matrix& sum = sums[static_cast<std::size_t>(f)];
+    const Index q = sum.rows();
+    sum += PdA.middleRows(v, q) * P_dense_.middleRows(v, q).transpose() -
+           A_tilde_.middleRows(v, q) * dT_A_tilde.middleCols(v, q);
   });
 }
 

@@ -16,7 +16,9 @@
 //     dQ = Q (T^-1 dT T^-1 - dA) Q
 //     dA~ = -T^-1 dT T^-1 + T^-1 dT T^-1 Q T^-1 + T^-1 Q T^-1 dT T^-1 - T^-1 dQ T^-1
 //
-// for which T of the factors there must be regular.
+// where T of the factors there is regular; and where it is not, with P = I - A Q and A~ = P A,
+//
+//     dQ = P'dT P - Q dA Q,     dA~ = P dA P' - A~ dT A~
 
 namespace blocklmm {
 
@@ -24,18 +26,20 @@ class SparseTangent {
  public:
   // After factor.invert().
   SparseTangent(const SparseFactor& factor, const Blas& blas);
-  // Whether T of all factors at the dense end can be inverted.
-  static bool is_defined(const SparseFactor& factor);
   // Sums of dA~ by factor, for dT of one factor.
   std::vector<Matrix> along(Index factor, const Matrix& dT);
 
  private:
   void at_dense_end(Index factor, const Matrix& dT, std::vector<Matrix>& sums);
+  void at_irregular_end(Index factor, const Matrix& dT, std::vector<Matrix>& sums);
+  // op(A) B of matrices with the side of the dense end
+  Matrix product(const Matrix& A, const Matrix& B, bool transposed = false) const;
 
   const SparseFactor& factor_;
   Blas blas_;
   PatternMatrix dA_, dQ_;
-  Matrix Q_dense_;  // full
+  Matrix Q_dense_;            // full
+  Matrix P_dense_, A_tilde_;  // where a T is irregular, else empty
 };
 
 }  // namespace blocklmm

@@ -63,12 +63,25 @@ class Statistics:
     @property
     def bad_weights(self) -> Rows: ...
 
+class Criterion:
+    def __init__(
+        self, reml: bool, *, sigma: float = ..., contrast: FloatArray = ..., at: float = ...
+    ) -> None: ...
+
 class Evaluation:
     value: float
     inverse_factor: FloatArray
     gradient: FloatArray
     hessian: FloatArray
     gamma: FloatArray
+    rss_gradient: FloatArray
+
+class CovarianceDerivatives:
+    directions: list[tuple[int, int]]
+    S: FloatArray
+    Q: FloatArray
+    traces: FloatArray
+    trace_pairs: FloatArray
 
 class BlockObjective:
     def __init__(
@@ -79,8 +92,11 @@ class BlockObjective:
         free_entries: Sequence[tuple[int, int]],
     ) -> None: ...
     def evaluate(
-        self, *, lambda_: FloatArray, reml: bool, derivatives: bool, n_threads: int
+        self, *, lambda_: FloatArray, criterion: Criterion | bool, derivatives: bool, n_threads: int
     ) -> Evaluation: ...
+    def covariance_derivatives(
+        self, *, lambda_: FloatArray, n_threads: int
+    ) -> CovarianceDerivatives: ...
     def own_fits(self, statistics: Statistics) -> FloatArray: ...
     def modes(
         self,
@@ -123,11 +139,14 @@ class SparseObjective:
         self,
         *,
         lambda_: FloatArray,
-        reml: bool,
+        criterion: Criterion | bool,
         derivatives: bool,
         exact_hessian: ExactHessian,
         n_threads: int,
     ) -> Evaluation: ...
+    def covariance_derivatives(
+        self, *, lambda_: FloatArray, n_threads: int
+    ) -> CovarianceDerivatives: ...
     def modes(
         self,
         *,

@@ -132,7 +132,7 @@ class Objective:
     """
 
     def __init__(self, core: Core, units: Units, reml: bool, n_threads: int) -> None:
-        self._core, self._reml, self._n_threads = core, reml, n_threads
+        self._core, self._criterion, self._n_threads = core, reml, n_threads
         self._hessian: dict[str, _core.ExactHessian] = {}
         self._one_blas_thread: Callable[[], AbstractContextManager[None]] = nullcontext
         self.has_exact_hessian = True
@@ -160,7 +160,7 @@ class Objective:
             with self._one_blas_thread():
                 found = self._core.evaluate(
                     lambda_=factor,
-                    reml=self._reml,
+                    criterion=self._criterion,
                     derivatives=derivatives,
                     n_threads=self._n_threads,
                     **self._hessian,

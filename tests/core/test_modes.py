@@ -17,7 +17,7 @@ def test_modes_against_dense(rank, weighted):
     core = dense.objective(design, statistics)
     factor = dense.random_factor(9, q, rank)
     basis = np.tril(np.random.default_rng(2).normal(size=(q, q))) + 2 * np.eye(q)
-    found = core.evaluate(lambda_=factor, reml=True, derivatives=False, n_threads=1)
+    found = core.evaluate(lambda_=factor, criterion=True, derivatives=False, n_threads=1)
     wanted = ["modes", "conditional", "prediction", "cross", "own", "weight"]
     modes = core.modes(
         statistics=statistics,
@@ -62,7 +62,7 @@ def test_own_estimate_of_too_few_rows_is_nan():
     design.groups[:] = np.r_[np.zeros(10, int), np.ones(9, int), 2]
     statistics = dense.statistics(design)
     core = dense.objective(design, statistics)
-    found = core.evaluate(lambda_=np.eye(2), reml=True, derivatives=False, n_threads=1)
+    found = core.evaluate(lambda_=np.eye(2), criterion=True, derivatives=False, n_threads=1)
     modes = core.modes(
         statistics=statistics,
         lambda_=np.eye(2),

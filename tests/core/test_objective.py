@@ -23,7 +23,9 @@ designs = st.builds(
 
 
 def evaluate(core, factor, reml, derivatives=True, n_threads=1):
-    return core.evaluate(lambda_=factor, reml=reml, derivatives=derivatives, n_threads=n_threads)
+    return core.evaluate(
+        lambda_=factor, criterion=reml, derivatives=derivatives, n_threads=n_threads
+    )
 
 
 @settings(max_examples=150, deadline=None)

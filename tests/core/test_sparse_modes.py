@@ -30,7 +30,7 @@ def test_modes_against_dense(kind, n_zero):
     core = several.objective(design)
     factor = several.random_factor(9, design, n_zero)
     found = core.evaluate(
-        lambda_=factor, reml=True, derivatives=False, exact_hessian=NEVER, n_threads=1
+        lambda_=factor, criterion=True, derivatives=False, exact_hessian=NEVER, n_threads=1
     )
     rng = np.random.default_rng(2)
     sizes = several.blocks(design)

@@ -1,0 +1,144 @@
+#pragma once
+
+#include <cstddef>
+
+#include "patterns.hpp"
+
+// What is done to one batch of eight groups: the letters of block_objective.hpp, lane by lane.
+
+namespace blocklmm {
+
+inline constexpr Index kTaskBatches = 512;  // batches in a task: no sum depends on the threads
+
+// Entries of lambda so large that products lose what matters.
+inline bool loses_digits(const Matrix& lambda) {
+  return lambda.rows() > 1 && lambda.cwiseAbs().maxCoeff() > 30;
+}
+
+struct Sizes {
+  Index q, m;
+  Index triangle() const { return q * (q + 1) / 2; }
+};
+
+// K, F and the inverse diagonal of L for a batch, and room for what is made of them.
+struct Workspace {
+  Workspace(Sizes s, bool graded)
+      : L(static_cast<std::size_t>(s.q * s.q)),
+        inverse(static_cast<std::size_t>(s.q)),
+        RL(L),
+        F(L),
+        G(static_cast<std::size_t>(s.q * s.m)),
+        J(G),
+        A(static_cast<std::size_t>(s.triangle())),
+        W(A),
+        row(static_cast<std::size_t>(s.m)),
+        is_graded(graded) {}
+  LaneVector L, inverse, RL, F, G, J, A, W, row;
+  bool is_graded;
+};
+
+// LL' = I + B B' for B (q x q, by rows): Cholesky of the sum. Entries of B far above one drown what
+// is known of the directions beside them, with an error of their squares' roundings.
+BLOCKLMM_INLINE void factor_by_products(const Lanes* B, Index q, Lanes* L) {
+  for (Index i = 0; i < q; ++i)
+    for (Index j = 0; j <= i; ++j) {
+      Lanes sum = i == j ? broadcast(1) : Lanes{};
+      for (Index k = 0; k < q; ++k) sum += B[i * q + k] * B[j * q + k];
+      for (Index k = 0; k < j; ++k) sum -= L[i * q + k] * L[j * q + k];
+      L[i * q + j] = i == j ? lane_sqrt(sum) : sum / L[j * q + j];
+    }
+}
+
+// The same by rotating the columns of B into L = I, one after the other (Gill, Golub, Murray &
+// Saunders 1974): nothing is squared, and errors are roundings of the entries. B is used up.
+BLOCKLMM_INLINE void factor_by_rotations(Lanes* B, Index q, Lanes* L) {
+  for (Index i = 0; i < q; ++i)
+    for (Index j = 0; j <= i; ++j) L[i * q + j] = i == j ? broadcast(1) : Lanes{};
+  for (Index c = 0; c < q; ++c)
+    for (Index k = 0; k < q; ++k) {
+      const Lanes l = L[k * q + k], x = B[k * q + c];
+      const Lanes r = lane_sqrt(l * l + x * x);
+      const Lanes cosine = l / r, sine = x / r;
+      L[k * q + k] = r;
+      for (Index i = k + 1; i < q; ++i) {
+        const Lanes below = L[i * q + k], other = B[i * q + c];
+        L[i * q + k] = cosine * below + sine * other;
+        B[i * q + c] = cosine * other - sine * below;
+      }
+    }
+}
+
+// L_i (by rows, its diagonal inverted apart), log|K_i| and G_i (by columns) of one batch.
+template <Index Q>
+BLOCKLMM_INLINE Lanes factor_batch(const Lanes* batch, const double* lambda, Sizes sizes,
+                                   Workspace& work) {
+  const Index q = Q ? Q : sizes.q, m = sizes.m;
+  const Lanes* R = batch;                    // R(i, j) at j (j + 1) / 2 + i, i <= j
+  const Lanes* Y = batch + q * (q + 1) / 2;  // Y(i, j) at j q + i
+  Lanes *L = work.L.data(), *RL = work.RL.data(), *inverse = work.inverse.data();
+  Lanes* G = work.G.data();
+  for (Index i = 0; i < q; ++i)
+    for (Index j = 0; j < q; ++j) {
+      Lanes sum{};
+      for (Index k = i; k < q; ++k) sum += R[k * (k + 1) / 2 + i] * lambda[k + j * q];
+      RL[i * q + j] = sum;
+    }
+  if (work.is_graded)
+    factor_by_rotations(RL, q, L);
+  else
+    factor_by_products(RL, q, L);
+  constexpr bool is_small = Q > 0 && Q <= 4;  // the determinant of K can't overflow
+  Lanes determinant = broadcast(1), logdet{};
+  for (Index i = 0; i < q; ++i) {
+    const Lanes pivot = L[i * q + i];
+    inverse[i] = 1.0 / pivot;
+    if (is_small)
+      determinant *= pivot * pivot;
+    else
+      logdet += 2.0 * lane_log(pivot);
+  }
+  for (Index j = 0; j < m; ++j)
+    for (Index i = 0; i < q; ++i) {
+      Lanes sum = Y[j * q + i];
+      for (Index k = 0; k < i; ++k) sum -= L[i * q + k] * G[j * q + k];
+      G[j * q + i] = sum * inverse[i];
+    }
+  return is_small ? lane_log(determinant) : logdet;
+}
+
+// After factor_batch: F_i, J_i = F_i'G_i N (by columns) and A~_i (lower triangle by rows).
+// N: upper triangular, by columns.
+template <Index Q>
+BLOCKLMM_INLINE void derive_batch(const Lanes* batch, const double* lambda, const double* N,
+                                  Sizes sizes, Workspace& work) {
+  const Index q = Q ? Q : sizes.q, m = sizes.m;
+  Lanes *L = work.L.data(), *F = work.F.data(), *G = work.G.data(), *J = work.J.data();
+  Lanes *A = work.A.data(), *inverse = work.inverse.data();
+  factor_batch<Q>(batch, lambda, sizes, work);
+  for (Index j = 0; j < q; ++j)  // F = L^-1 R, by columns
+    for (Index i = 0; i < q; ++i) {
+      Lanes sum = i <= j ? batch[j * (j + 1) / 2 + i] : Lanes{};
+      for (Index k = 0; k < i; ++k) sum -= L[i * q + k] * F[j * q + k];
+      F[j * q + i] = sum * inverse[i];
+    }
+  for (Index j = m - 1; j >= 0; --j) {  // G <- G N in place, then J = F'G
+    for (Index i = 0; i < q; ++i) {
+      Lanes sum{};
+      for (Index k = 0; k <= j; ++k) sum += G[k * q + i] * N[k + j * m];
+      G[j * q + i] = sum;
+    }
+    for (Index i = 0; i < q; ++i) {
+      Lanes sum{};
+      for (Index k = 0; k < q; ++k) sum += F[i * q + k] * G[j * q + k];
+      J[j * q + i] = sum;
+    }
+  }
+  for (Index i = 0, at = 0; i < q; ++i)
+    for (Index j = 0; j <= i; ++j, ++at) {
+      Lanes a{};
+      for (Index k = 0; k < q; ++k) a += F[i * q + k] * F[j * q + k];
+      A[at] = a;
+    }
+}
+
+}  // namespace blocklmm
