@@ -9,6 +9,7 @@ from .errors import (
     ConvergenceWarning,
     DataError,
     FormulaError,
+    InferenceError,
     ModelSizeError,
     RankDeficientError,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "DataError",
     "FitOptions",
     "FormulaError",
+    "InferenceError",
     "LinearMixedFit",
     "LinearMixedModel",
     "ModelSizeError",

@@ -33,6 +33,10 @@ class ConvergenceError(BlocklmmError, ArithmeticError):
     """No fit can be computed from these statistics."""
 
 
+class InferenceError(BlocklmmError, ValueError):
+    """A question that this fit can't answer; the message says why and what to do instead."""
+
+
 class BlocklmmWarning(UserWarning):
     """Base of all warnings: a result is given, with a reason to look twice."""
 

@@ -363,30 +363,67 @@ class LinearMixedFit(FittedEffects):
         """
         return estimate(self._problem, reml=False, options=options)
 
-    def summary(self) -> _summary.SummaryText:
-        """Return a text in the layout of lme4's summary, with a line for the certificate."""
-        if not self.has_data:
-            return _summary.text(self, "not computed, the fit was restored without its data")
-        if self.nobs > _MOST_ROWS_SUMMARISED:
-            return _summary.text(self, f"not computed above {_MOST_ROWS_SUMMARISED:,} rows")
-        return _summary.text(self, self.pearson_resid / self.sigma)
+    def refit_reml(self, options: FitOptions | None = None) -> LinearMixedFit:
+        """Fit the same model to the same data by REML.
 
-    def tidy(self, effects: str = "fixed", level: float = 0.95) -> pd.DataFrame:
+        Parameters
+        ----------
+        options : FitOptions, optional
+
+        Returns
+        -------
+        LinearMixedFit
+        """
+        return estimate(self._problem, reml=True, options=options)
+
+    def summary(self, ddf: str | None = None) -> _summary.SummaryText:
+        """Return a text in the layout of lme4's summary, with a line for the certificate.
+
+        Parameters
+        ----------
+        ddf : str, optional
+            Degrees of freedom of the fixed effects, as for :meth:`tidy`.
+        """
+        if not self.has_data:
+            scaled: FloatArray | str = "not computed, the fit was restored without its data"
+        elif self.nobs > _MOST_ROWS_SUMMARISED:
+            scaled = f"not computed above {_MOST_ROWS_SUMMARISED:,} rows"
+        else:
+            scaled = self.pearson_resid / self.sigma
+        return _summary.text(self, scaled, self._fixed_errors(ddf))
+
+    def tidy(
+        self, effects: str = "fixed", ddf: str | None = None, level: float = 0.95
+    ) -> pd.DataFrame:
         """Return the estimates as a table, in the manner of broom.mixed.
 
         Parameters
         ----------
         effects : {"fixed", "random"}
             Fixed effects, or variance components.
+        ddf : {"satterthwaite", "kenward-roger", "between-within", "residual", "asymptotic"}
+            Degrees of freedom of the tests and intervals: Satterthwaite's by default (Fai &
+            Cornelius 1996); those of Kenward & Roger (1997) with their adjusted standard errors,
+            after REML; those of the level of the grouping factors at which a column varies; rows
+            less coefficients; infinitely many.
         level : float
             Of the confidence intervals.
 
         Returns
         -------
         DataFrame
+            Of fixed effects: term, estimate, std_error, statistic, df, p_value, conf_low,
+            conf_high.
+
+        Raises
+        ------
+        InferenceError
+            For "kenward-roger" after maximum likelihood, "between-within" with crossed factors.
         """
         _choice("effects", effects, ("fixed", "random"))
-        return _tidy.tidy(self, effects, level)
+        if effects == "random":
+            return _tidy.random(self)
+        return _tidy.fixed(self, self._fixed_errors(ddf), level)
 
     def glance(self) -> pd.DataFrame:
         """Return one row of figures that describe the fit."""

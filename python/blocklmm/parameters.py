@@ -9,9 +9,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
 from . import _core
+from .errors import InferenceError
+from .inference.between_within import between_within_df
+from .inference.fixed_errors import (
+    DDF,
+    ConstantDf,
+    FixedErrors,
+    check_level,
+    t_quantile,
+    two_sided_p,
+)
+from .inference.kenward_roger import KenwardRoger
+from .inference.satterthwaite import Satterthwaite
+from .inference.variance_derivatives import VarianceDerivatives, variance_derivatives
 from .optimize import Certificate, Optimum
 from .problem import Problem
 from .statistics import Dropped
@@ -156,33 +169,83 @@ class FittedParameters:
         """Estimates in units of their standard errors."""
         return (self.params / self.bse).rename("statistic")
 
+    @cached_property
+    def _variance_derivatives(self) -> VarianceDerivatives:
+        return variance_derivatives(self._problem, self._optimum, self.sigma, self.reml)
+
+    def _fixed_errors(self, ddf: str | None = None) -> FixedErrors:
+        """Return covariance and degrees of freedom of the fixed effects by a method's name."""
+        if ddf is None or ddf == "satterthwaite":
+            return self._satterthwaite
+        if ddf == "kenward-roger":
+            return self._kenward_roger
+        if ddf == "between-within":
+            by_coefficient = between_within_df(self._problem)
+        elif ddf == "residual":
+            by_coefficient = np.full(len(self._beta), float(self.nobs - len(self._beta)))
+        elif ddf == "asymptotic":
+            by_coefficient = np.full(len(self._beta), np.inf)
+        else:
+            raise ValueError(f"ddf is one of {', '.join(map(repr, DDF))}, not {ddf!r}")
+        return ConstantDf(ddf, self._cov_beta, by_coefficient)
+
+    @cached_property
+    def _satterthwaite(self) -> Satterthwaite:
+        return Satterthwaite(self._variance_derivatives)
+
+    @cached_property
+    def _kenward_roger(self) -> KenwardRoger:
+        if not self.reml:
+            raise InferenceError(
+                "Kenward & Roger's method adjusts REML estimates, and this is a maximum likelihood "
+                "fit: use fit.refit_reml(), or ddf='satterthwaite'"
+            )
+        return KenwardRoger(self._variance_derivatives)
+
     @property
     def df(self) -> pd.Series[float]:
-        """Degrees of freedom of the Wald statistics: infinite, the normal approximation."""
-        return self._series(np.full(len(self._beta), np.inf), "df")
+        """Satterthwaite's degrees of freedom of the fixed effects (Fai & Cornelius 1996)."""
+        return self._series(self._satterthwaite.df(np.eye(len(self._beta))), "df")
 
     @property
     def pvalues(self) -> pd.Series[float]:
-        """Two-sided p-values of the fixed effects, by the normal approximation."""
-        return self._series(2 * ndtr(-np.abs(self.tvalues.to_numpy())), "p_value")
+        """Two-sided p-values of the fixed effects, by t on Satterthwaite's degrees of freedom."""
+        return self._series(two_sided_p(self.tvalues, self.df), "p_value")
 
-    def cov_params(self) -> pd.DataFrame:
-        """Return the covariance matrix of the fixed effects, sigma^2 (X'V^-1 X)^-1.
+    def cov_params(self, ddf: str | None = None) -> pd.DataFrame:
+        """Return the covariance matrix of the fixed effects.
+
+        Parameters
+        ----------
+        ddf : {"satterthwaite", "kenward-roger", "between-within", "residual", "asymptotic"}
+            "kenward-roger" gives the adjusted matrix of Kenward & Roger (1997), all others
+            sigma^2 (X'V^-1 X)^-1.
 
         Returns
         -------
         DataFrame of shape (p, p)
-        """
-        return pd.DataFrame(self._cov_beta.copy(), index=self._names, columns=self._names)
 
-    def conf_int(self, level: float = 0.95, method: str = "wald") -> pd.DataFrame:
+        Raises
+        ------
+        InferenceError
+            For "kenward-roger" after maximum likelihood.
+        """
+        cov = self._cov_beta if ddf is None else self._fixed_errors(ddf).cov
+        return pd.DataFrame(cov.copy(), index=self._names, columns=self._names)
+
+    def conf_int(
+        self, level: float = 0.95, method: str = "wald", ddf: str | None = None
+    ) -> pd.DataFrame:
         """Return confidence intervals of the fixed effects.
 
         Parameters
         ----------
         level : float
         method : {"wald"}
-            Estimate plus or minus a normal quantile times the standard error.
+            Estimate plus or minus a quantile times the standard error.
+        ddf : str, optional
+            The quantile is Student's, on these degrees of freedom, and the standard error goes
+            with them (:meth:`tidy`); by default it is the normal distribution's, as lme4's.
 
         Returns
         -------
@@ -195,7 +258,8 @@ class FittedParameters:
         """
         if method != "wald":
             raise ValueError(f"method is 'wald', not {method!r}")
-        half = normal_quantile(level) * self.bse
+        errors = self._fixed_errors("asymptotic" if ddf is None else ddf)
+        half = t_quantile(level, errors.df(np.eye(len(self._beta)))) * np.sqrt(np.diag(errors.cov))
         return pd.DataFrame({"lower": self.params - half, "upper": self.params + half})
 
     @cached_property
@@ -251,8 +315,4 @@ class FittedParameters:
 
 def normal_quantile(level: float) -> float:
     """Return the normal quantile of a two-sided interval of this level."""
-    if not 0.5 <= level < 1:
-        raise ValueError(
-            f"level is between 0 and 1, and a coverage: 0.95, not 0.05; given was {level!r}"
-        )
-    return float(ndtri(0.5 + level / 2))
+    return float(ndtri(0.5 + check_level(level) / 2))

@@ -96,5 +96,19 @@ class VarCorr:
         frame[["name1", "name2"]] = names.where(names.notna(), None)
         return frame
 
+    def labels(self) -> list[str]:
+        """Return the names of the rows of :meth:`to_frame` as lme4's profiles have them.
+
+        ``sd_x|g``, ``cor_y.x|g`` and ``sigma``.
+        """
+        return [
+            "sigma"
+            if row.group == "Residual"
+            else f"sd_{row.name1!s}|{row.group!s}"
+            if row.name2 is None
+            else f"cor_{row.name2!s}.{row.name1!s}|{row.group!s}"
+            for row in self.to_frame().itertuples()
+        ]
+
     def __repr__(self) -> str:
         return self.to_frame().to_string(index=False)

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from blocklmm.inference.fixed_errors import FixedErrors
+
+from . import tidy
+
 if TYPE_CHECKING:
     from blocklmm.parameters import FittedParameters, FloatArray
 
@@ -26,7 +30,9 @@ class SummaryText(str):
         return f"<pre>{_html.escape(self)}</pre>"
 
 
-def text(fit: FittedParameters, scaled_residuals: FloatArray | str) -> SummaryText:
+def text(
+    fit: FittedParameters, scaled_residuals: FloatArray | str, errors: FixedErrors
+) -> SummaryText:
     """Return the summary of a fit.
 
     Parameters
@@ -34,6 +40,8 @@ def text(fit: FittedParameters, scaled_residuals: FloatArray | str) -> SummaryTe
     fit : FittedParameters
     scaled_residuals : array of shape (nobs,), or str
         Residuals in units of their standard deviation, or why there are none.
+    errors : FixedErrors
+        Covariance and degrees of freedom of the fixed effects.
     """
     kind = "Linear mixed model" if fit.ngroups else "Linear model"
     how = "REML" if fit.reml else "maximum likelihood"
@@ -41,10 +49,10 @@ def text(fit: FittedParameters, scaled_residuals: FloatArray | str) -> SummaryTe
     parts += [
         _residuals(scaled_residuals),
         _random_effects(fit),
-        _fixed_effects(fit),
-        _correlations(fit),
+        _fixed_effects(fit, errors),
+        _correlations(fit, errors),
     ]
-    parts.append(_notes(fit))
+    parts.append(_notes(fit, errors))
     return SummaryText("\n\n".join("\n".join(part) for part in parts if part))
 
 
@@ -92,23 +100,30 @@ def _random_effects(fit: FittedParameters) -> list[str]:
     ]
 
 
-def _fixed_effects(fit: FittedParameters) -> list[str]:
+def _fixed_effects(fit: FittedParameters, errors: FixedErrors) -> list[str]:
     if not len(fit.params):
         return ["No fixed effects"]
-    rows = [["", "Estimate", "Std. Error", "z value", "Pr(>|z|)"]]
-    estimates, errors = _aligned(fit.params), _aligned(fit.bse)
-    for k, name in enumerate(fit.params.index):
-        p = fit.pvalues.iloc[k]
+    table = tidy.fixed(fit, errors, level=0.95)
+    rows = [["", "Estimate", "Std. Error", "df", "t value", "Pr(>|t|)"]]
+    if np.isinf(table["df"]).all():
+        rows = [["", "Estimate", "Std. Error", "", "z value", "Pr(>|z|)"]]
+    estimates, std_errors = _aligned(table["estimate"]), _aligned(table["std_error"])
+    columns = ("df", "statistic", "p_value")
+    for k, (df, t, p) in enumerate(zip(*(table[c].to_numpy() for c in columns), strict=True)):
         p_text = "<2e-16" if p < 2e-16 else f"{p:.3g}"
-        rows.append([name, estimates[k], errors[k], f"{fit.tvalues.iloc[k]:.3f}", p_text])
+        df_text = "" if np.isinf(df) else f"{df:.2f}"
+        cells = [estimates[k], std_errors[k], df_text, f"{t:.3f}", p_text]
+        rows.append([str(fit.params.index[k]), *cells])
+    if not any(row[3] for row in rows):
+        rows = [row[:3] + row[4:] for row in rows]
     return ["Fixed effects:", *_table(rows, left=1)]
 
 
-def _correlations(fit: FittedParameters) -> list[str]:
+def _correlations(fit: FittedParameters, errors: FixedErrors) -> list[str]:
     p = len(fit.params)
     if p < 2 or p > _MOST_CORRELATED_EFFECTS:
         return []
-    cov = fit.cov_params().to_numpy()
+    cov = errors.cov
     sd = np.sqrt(np.diag(cov))
     corr = cov / np.outer(sd, sd)
     names = [str(name) for name in fit.params.index]
@@ -119,9 +134,9 @@ def _correlations(fit: FittedParameters) -> list[str]:
     return ["Correlation of fixed effects:", *_table(rows, left=1)]
 
 
-def _notes(fit: FittedParameters) -> list[str]:
+def _notes(fit: FittedParameters, errors: FixedErrors) -> list[str]:
     c = fit.certificate
-    notes = []
+    notes = [f"Tests of fixed effects: {errors.name}"] if len(fit.params) else []
     if fit.ngroups:
         notes.append(
             f"Certificate: {c.message}; largest gradient {c.gradient:.1e}, smallest eigenvalue of "

@@ -8,34 +8,35 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from blocklmm.inference.fixed_errors import FixedErrors, t_quantile, two_sided_p
+
 if TYPE_CHECKING:
     from blocklmm.parameters import FittedParameters
 
 
-def tidy(fit: FittedParameters, effects: str, level: float) -> pd.DataFrame:
-    """Return one row an estimate."""
-    if effects == "random":
-        frame = fit.varcorr.to_frame()
-        names = [
-            "sigma"
-            if row.group == "Residual"
-            else f"sd_{row.name1!s}|{row.group!s}"
-            if row.name2 is None
-            else f"cor_{row.name2!s}.{row.name1!s}|{row.group!s}"
-            for row in frame.itertuples()
-        ]
-        return pd.DataFrame({"group": frame["group"], "term": names, "estimate": frame["sdcor"]})
-    interval = fit.conf_int(level)
+def random(fit: FittedParameters) -> pd.DataFrame:
+    """Return one row a variance component, named as lme4 names them."""
+    frame = fit.varcorr.to_frame()
+    return pd.DataFrame(
+        {"group": frame["group"], "term": fit.varcorr.labels(), "estimate": frame["sdcor"]}
+    )
+
+
+def fixed(fit: FittedParameters, errors: FixedErrors, level: float) -> pd.DataFrame:
+    """Return one row a fixed effect."""
+    estimate, std_error = fit.params.to_numpy(), np.sqrt(np.diag(errors.cov))
+    df = errors.df(np.eye(len(estimate)))
+    half = t_quantile(level, df) * std_error
     return pd.DataFrame(
         {
             "term": list(fit.params.index),
-            "estimate": fit.params.to_numpy(),
-            "std_error": fit.bse.to_numpy(),
-            "statistic": fit.tvalues.to_numpy(),
-            "df": fit.df.to_numpy(),
-            "p_value": fit.pvalues.to_numpy(),
-            "conf_low": interval["lower"].to_numpy(),
-            "conf_high": interval["upper"].to_numpy(),
+            "estimate": estimate,
+            "std_error": std_error,
+            "statistic": estimate / std_error,
+            "df": df,
+            "p_value": two_sided_p(estimate / std_error, df),
+            "conf_low": estimate - half,
+            "conf_high": estimate + half,
         }
     )
 

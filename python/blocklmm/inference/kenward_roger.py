@@ -1,0 +1,105 @@
+"""Kenward & Roger's adjusted covariance and degrees of freedom."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from .fixed_errors import FTest, f_tail, orthogonal_tests
+from .variance_derivatives import VarianceDerivatives
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class KenwardRoger:
+    """Small-sample covariance of the fixed effects, and F tests that account for it.
+
+    Parameters
+    ----------
+    derivatives : VarianceDerivatives
+        Of a REML fit.
+
+    Attributes
+    ----------
+    cov : array of shape (p, p)
+        Phi_A = Phi + 2 Phi (sum_kl W_kl (Q_kl - P_k Phi P_l)) Phi.
+
+    Notes
+    -----
+    Kenward & Roger (1997), in the notation of Halekoh & Hojsgaard (2014), sec. 3: V = sum over
+    covariance parameters of tau_k G_k, those of the random effects and sigma^2 with G = I, so that
+    there are no second derivatives. W = 2 I_E^-1 for the expected information of the REML
+    likelihood. Nothing is n by n: for sigma^2, I = V - Z T Z' turns its P and Q into those of T.
+    The degrees of freedom do not depend on the parametrisation, which is linear.
+    """
+
+    name = "kenward-roger"
+
+    def __init__(self, derivatives: VarianceDerivatives) -> None:
+        d = derivatives
+        self._F, self._sigma2 = d.F, d.sigma**2
+        P, Q, traces = _with_sigma(d)
+        # In this basis Phi is the identity, of sigma^2
+        information = traces - 2 * np.trace(Q, axis1=2, axis2=3) + np.einsum("kab,lba->kl", P, P)
+        scale = 1 / np.sqrt(np.maximum(np.diag(information), 1e-300))
+        scaled = 0.5 * (information + information.T) * np.outer(scale, scale)
+        self._W = 2 * np.outer(scale, scale) * np.linalg.pinv(scaled, rcond=1e-12, hermitian=True)
+        self._P = P
+        U = np.einsum("kl,klab->ab", self._W, Q) - np.einsum("kl,kac,lcb->ab", self._W, P, P)
+        adjusted = np.eye(d.p) + U + U.T
+        self.cov = self._sigma2 * d.F @ adjusted @ d.F.T
+        self._cov_unadjusted = self._sigma2 * d.F @ d.F.T
+
+    def df(self, L: FloatArray) -> FloatArray:
+        """Return the degrees of freedom of each row of L (k x p)."""
+        return np.array([self._moments(row[None])[0] for row in L])
+
+    def f_test(self, L: FloatArray, estimate: FloatArray) -> FTest:
+        """Test L beta = 0: a scaled F that has the moments of an F distribution."""
+        t2, directions, _ = orthogonal_tests(L, estimate, self.cov)
+        q = len(t2)
+        if q == 0:
+            return FTest(np.nan, 0, np.nan, np.nan)
+        den_df, scaling = self._moments(directions)
+        F = scaling * float(t2.sum()) / q
+        return FTest(F, q, den_df, f_tail(F, q, den_df))
+
+    def _moments(self, L: FloatArray) -> tuple[float, float]:
+        """Return df and scale of F for independent rows (Halekoh & Hojsgaard 2014, sec. 3.1)."""
+        u = np.linalg.qr((L @ self._F).T)[0]  # Theta Phi is the projection on these
+        q = u.shape[1]
+        projected = np.einsum("aq,kab,br->kqr", u, self._P, u)
+        traces = np.trace(projected, axis1=1, axis2=2)
+        A1 = float(traces @ self._W @ traces)
+        A2 = float(np.einsum("kl,kqr,lrq->", self._W, projected, projected))
+        if A2 <= 1e-14:  # the variances are known exactly, as far as this hypothesis sees
+            return np.inf, 1.0
+        B = (A1 + 6 * A2) / (2 * q)
+        g = ((q + 1) * A1 - (q + 4) * A2) / ((q + 2) * A2)
+        below = 3 * q + 2 * (1 - g)
+        c1, c2, c3 = g / below, (q - g) / below, (q + 2 - g) / below
+        V0, V1, V2 = 1 + c1 * B, 1 - c2 * B, 1 - c3 * B
+        if abs(V0) < 1e-10:
+            V0 = 0.0
+        rho = ((1 - A2 / q) / V1) ** 2 * V0 / V2 / q
+        df = 4 + (q + 2) / (q * rho - 1)
+        scaling = 1.0 if abs(df - 2) < 1e-2 else df * (1 - A2 / q) / (df - 2)
+        return float(df), float(scaling)
+
+
+def _with_sigma(d: VarianceDerivatives) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return P_k, Q_kl and tr(V^-1 G_k V^-1 G_l) with sigma^2 as the last parameter."""
+    t, p, k = d.t, d.p, len(d.t)
+    P = np.empty((k + 1, p, p))
+    Q = np.empty((k + 1, k + 1, p, p))
+    traces = np.empty((k + 1, k + 1))
+    P[:k], Q[:k, :k], traces[:k, :k] = d.S, d.Q, d.trace_pairs
+    S_t = np.einsum("k,kab->ab", t, d.S)
+    Q_t = np.einsum("klab,l->kab", d.Q, t)
+    P[k] = -(np.eye(p) + S_t)
+    Q[:k, k] = -d.S - Q_t
+    Q[k, :k] = Q[:k, k].transpose(0, 2, 1)
+    Q[k, k] = np.eye(p) + 2 * S_t + np.einsum("k,kab->ab", t, Q_t)
+    traces[:k, k] = traces[k, :k] = d.traces - d.trace_pairs @ t
+    traces[k, k] = d.n - 2 * t @ d.traces + t @ d.trace_pairs @ t
+    return P, Q, traces

@@ -1,0 +1,102 @@
+"""Satterthwaite's degrees of freedom, from the exact Hessian of the criterion."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from blocklmm.errors import warn
+
+from .fixed_errors import FTest, f_tail, orthogonal_tests
+from .variance_derivatives import VarianceDerivatives
+
+FloatArray = npt.NDArray[np.float64]
+
+_FLAT = 1e-9  # curvature, in parts of the number of rows, that is rounding
+_SEEN = 1e-6  # what a flat direction may move a variance, in parts of it
+
+
+class Satterthwaite:
+    """Degrees of freedom by which a variance v of a contrast has the spread of chi-square.
+
+    df = 2 v^2 / Var(v), with Var(v) = g'W g by the delta method: g is the gradient of v in the
+    variance parameters and W = 2 H^-1 their asymptotic covariance, H the Hessian of the criterion
+    with sigma among its arguments.
+
+    Parameters
+    ----------
+    derivatives : VarianceDerivatives
+
+    Notes
+    -----
+    Fai & Cornelius (1996); Kuznetsova, Brockhoff & Christensen (2017), sec. 2, whose results these
+    are, without numerical derivatives. The parameters are log sigma^2 and coordinates of T in
+    which nothing is redundant: at a singular fit the variance that is zero, or the correlation
+    that is one, takes no part, as its gradient vanishes there.
+    """
+
+    name = "satterthwaite"
+
+    def __init__(self, derivatives: VarianceDerivatives) -> None:
+        d = self._derivatives = derivatives
+        self.cov = d.sigma**2 * d.F @ d.F.T
+        J, nu = d.to_chart, d.nu
+        H = -d.trace_pairs + 2 * nu * d.Q_ee - 2 * nu * d.S_e @ d.S_e.T
+        if d.reml:
+            H = H + 2 * np.trace(d.Q, axis1=2, axis2=3) - np.einsum("kab,lab->kl", d.S, d.S)
+        mixed = -nu * J.T @ d.S_ee  # with log sigma^2, whose own curvature is nu
+        profiled = J.T @ H @ J + d.turning - np.outer(mixed, mixed) / nu
+        values, vectors = np.linalg.eigh(0.5 * (profiled + profiled.T))
+        flat = np.abs(values) <= max(_FLAT * d.n, 1e-13 * float(np.abs(values).max(initial=0.0)))
+        self._is_minimum = bool((values[~flat] > 0).all())
+        self._mixed, self._flat = mixed, vectors[:, flat]
+        inverse = (vectors[:, ~flat] / values[~flat]) @ vectors[:, ~flat].T
+        moved = inverse @ mixed / nu
+        self.cov_variances = 2 * np.block(
+            [
+                [inverse, -moved[:, None]],
+                [-moved[None], np.array([[1 / nu + mixed @ moved / nu]])],
+            ]
+        )
+
+    def df(self, L: FloatArray) -> FloatArray:
+        """Return the degrees of freedom of each row of L (k x p)."""
+        d = self._derivatives
+        u = L @ d.F
+        v = (u**2).sum(axis=1)  # of sigma^2
+        along = -np.einsum("ka,dab,kb->kd", u, d.S, u) @ d.to_chart
+        g = np.column_stack([along, v])
+        spread = np.einsum("ka,ab,kb->k", g, self.cov_variances, g)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            out = 2 * v**2 / spread
+        unknown = np.abs(along @ self._flat).max(axis=1, initial=0.0) > _SEEN * v
+        if not self._is_minimum:
+            unknown[:] = True
+        if unknown.any():
+            warn(
+                "no Satterthwaite degrees of freedom: the criterion has no curvature in a variance "
+                "on which the standard error depends; simplify the random effects, or choose "
+                "another ddf"
+            )
+        return np.where(unknown | (v == 0), np.nan, out)
+
+    def f_test(self, L: FloatArray, estimate: FloatArray) -> FTest:
+        """Test L beta = 0: F on the df that match the mean of its independent t^2 (sec. 2.3)."""
+        t2, directions, _ = orthogonal_tests(L, estimate, self.cov)
+        q = len(t2)
+        if q == 0:
+            return FTest(np.nan, 0, np.nan, np.nan)
+        F, nu = float(t2.sum()) / q, self.df(directions)
+        return FTest(F, q, den_df := _joint_df(nu), f_tail(F, q, den_df))
+
+
+def _joint_df(nu: FloatArray) -> float:
+    """Return m with m / (m - 2) = mean of nu / (nu - 2), and 2 where one of them is 2 or less."""
+    if np.isnan(nu).any():
+        return np.nan
+    if len(nu) == 1 or np.ptp(nu) <= 1e-8 * nu.max():
+        return float(nu.mean())
+    if (nu <= 2).any():
+        return 2.0
+    expected = float((nu / (nu - 2)).sum())
+    return 2 * expected / (expected - len(nu))

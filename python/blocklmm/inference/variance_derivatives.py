@@ -1,0 +1,129 @@
+"""How the covariance of the fixed effects, and the criterion, change with the variances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from blocklmm.chart import Chart
+from blocklmm.machine import one_blas_thread
+from blocklmm.optimize import Optimum
+from blocklmm.problem import Problem
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class VarianceDerivatives:
+    """The sums of ``cpp/core/covariance_derivatives.hpp`` at an optimum.
+
+    Everything is relative to sigma^2, V = I + Z T Z', and in the basis N of the fixed effects in
+    which (X'V^-1X)^-1 is the identity: with F = B_x N, Var(beta^) = sigma^2 F F'. T is linear in
+    its entries t_k, V = I + sum t_k G_k.
+
+    Attributes
+    ----------
+    n, reml : rows, and which criterion was minimised
+    sigma : float
+        In the user's units.
+    F : array of shape (p, p)
+    t : array of shape (d,)
+        Entries of T.
+    S : array of shape (d, p, p)
+        -X'V^-1 G_k V^-1 X.
+    S_e, S_ee : arrays of shape (d, p) and (d,)
+        The same with e/r, the residual y - X beta^ of unit length, for one X, and for both.
+    Q : array of shape (d, d, p, p)
+        X'V^-1 G_k V^-1 G_l V^-1 X.
+    Q_ee : array of shape (d, d)
+    traces, trace_pairs : arrays of shape (d,) and (d, d)
+        tr(V^-1 G_k), tr(V^-1 G_k V^-1 G_l).
+    to_chart : array of shape (d, c)
+        dt / dx in coordinates x of T in which nothing is redundant (:class:`Chart`).
+    turning : array of shape (c, c)
+        Gamma contracted with the second derivatives of T in x.
+    """
+
+    n: int
+    reml: bool
+    sigma: float
+    F: FloatArray
+    t: FloatArray
+    S: FloatArray
+    S_e: FloatArray
+    S_ee: FloatArray
+    Q: FloatArray
+    Q_ee: FloatArray
+    traces: FloatArray
+    trace_pairs: FloatArray
+    to_chart: FloatArray
+    turning: FloatArray
+
+    @property
+    def p(self) -> int:
+        """Number of fixed effects."""
+        return len(self.F)
+
+    @property
+    def nu(self) -> int:
+        """Residual degrees of freedom n - p, or n under maximum likelihood."""
+        return self.n - self.p if self.reml else self.n
+
+
+def variance_derivatives(
+    problem: Problem, optimum: Optimum, sigma: float, reml: bool
+) -> VarianceDerivatives:
+    """Sum over the groups, at the optimum; no row is read.
+
+    Parameters
+    ----------
+    problem : Problem
+    optimum : Optimum
+    sigma : float
+    reml : bool
+
+    Returns
+    -------
+    VarianceDerivatives
+    """
+    factor, p = optimum.factor, len(problem.kept)
+    with one_blas_thread():
+        found = problem.core.covariance_derivatives(lambda_=factor, n_threads=1)
+    directions = np.array(found.directions, dtype=np.intp).reshape(-1, 2)
+    S, Q, d = found.S, found.Q, len(directions)
+    T = factor @ factor.T
+    chart = Chart(problem.structure, factor)
+    to_chart, turning = _through_chart(chart, problem, directions, optimum.evaluation.gamma)
+    return VarianceDerivatives(
+        n=problem.units.n,
+        reml=reml,
+        sigma=sigma,
+        F=problem.units.unscaled_covariance_factor(optimum.evaluation.inverse_factor),
+        t=T[directions[:, 0], directions[:, 1]],
+        S=S.reshape(d, p + 1, p + 1)[:, :p, :p],
+        S_e=S.reshape(d, p + 1, p + 1)[:, :p, p],
+        S_ee=S.reshape(d, p + 1, p + 1)[:, p, p],
+        Q=Q.reshape(d, d, p + 1, p + 1)[:, :, :p, :p],
+        Q_ee=Q.reshape(d, d, p + 1, p + 1)[:, :, p, p],
+        traces=found.traces,
+        trace_pairs=found.trace_pairs,
+        to_chart=to_chart,
+        turning=turning,
+    )
+
+
+def _through_chart(
+    chart: Chart, problem: Problem, directions: npt.NDArray[np.intp], gamma: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return dt/dx and tr(Gamma d^2 T/dx^2): dT in F_ij is e_i f_j' + f_j e_i', f_j column j."""
+    if not problem.structure.blocks:
+        return np.zeros((0, 0)), np.zeros((0, 0))
+    i, j = problem.structure.block_entry_arrays
+    a, b = directions[:, 0], directions[:, 1]
+    of_entries = (i[:, None] == a) * chart.factor[b][:, j].T
+    of_entries += (i[:, None] == b) * chart.factor[a][:, j].T
+    second = 2.0 * (j[:, None] == j) * gamma[np.ix_(i, i)]
+    slope, turning = chart.derivatives(of_entries, second)
+    return slope.T, turning

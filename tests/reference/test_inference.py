@@ -1,0 +1,58 @@
+"""Degrees of freedom and tests of fixed effects against lmerTest and pbkrtest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from . import reader
+from .test_cases import CASES, fitted, kept
+
+WITH_KR = [name for name in CASES if "kenward_roger" in reader.read("cases", name)]
+
+
+def values(case, key, part):
+    return kept(case[key], part)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_satterthwaite(name):
+    case, fit = reader.read("cases", name), fitted(name)
+    expected = values(case, "satterthwaite", "df")
+    np.testing.assert_allclose(fit.df, expected, rtol=3e-5)
+    # R's p-values take its own derivatives' error with them where they are tiny
+    p = values(case, "satterthwaite", "p")
+    table = fit.tidy()
+    np.testing.assert_allclose(np.log(table["p_value"] + 1e-300), np.log(p + 1e-300), rtol=1e-4)
+    np.testing.assert_allclose(table["std_error"], kept(case, "se"), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", WITH_KR)
+def test_kenward_roger(name):
+    case, fit = reader.read("cases", name), fitted(name)
+    table = fit.tidy(ddf="kenward-roger")
+    np.testing.assert_allclose(table["df"], values(case, "kenward_roger", "df"), rtol=1e-7)
+    p = values(case, "kenward_roger", "p")
+    np.testing.assert_allclose(np.log(table["p_value"]), np.log(p), rtol=1e-5)
+    expected = np.array(case["kenward_roger"]["vcov_adjusted"])
+    found = fit.cov_params(ddf="kenward-roger")
+    scale = np.sqrt(np.outer(np.diag(expected), np.diag(expected)))
+    np.testing.assert_allclose(found / scale, expected / scale, atol=1e-6)
+    np.testing.assert_allclose(table["std_error"] ** 2, np.diag(found), rtol=1e-12)
+
+
+def test_f_test_of_two_degrees_of_freedom():
+    expected, fit = reader.read("comparisons", "cmp_oats_F"), fitted("oats_reml")
+    L = np.eye(4)[2:]
+    estimate = L @ fit.params.to_numpy()
+    kr = fit._fixed_errors("kenward-roger").f_test(L, estimate)
+    known = expected["kenward_roger"]
+    assert kr.statistic == pytest.approx(known["F"], rel=1e-6)
+    assert kr.den_df == pytest.approx(known["ddf"], rel=1e-6)
+    assert kr.p_value == pytest.approx(known["p"], rel=1e-6)
+    assert kr.num_df == known["ndf"]
+    satterthwaite = fit._fixed_errors().f_test(L, estimate)
+    known = expected["satterthwaite"]
+    assert satterthwaite.statistic == pytest.approx(known["statistic"], rel=1e-5)
+    assert satterthwaite.den_df == pytest.approx(known["ddf"], rel=1e-4)
+    assert satterthwaite.p_value == pytest.approx(known["p.value"], rel=1e-4)
