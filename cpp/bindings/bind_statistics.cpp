@@ -196,6 +196,10 @@ void bind_statistics(py::module_& module) {
                out.append(py::make_tuple(two.major, two.minor, two.n_pairs()));
              return out;
            })
+      .def("selected", &Statistics::selected, py::arg("selection"),
+           py::call_guard<py::gil_scoped_release>())
+      .def("replace_response", &Statistics::replace_response, py::arg("response"))
+      .def("__copy__", [](const Statistics& self) { return Statistics(self); })
       .def_property_readonly("n_rows_used", &Statistics::n_rows_used)
       .def_property_readonly("n_rows_seen", &Statistics::n_rows_seen)
       .def_property_readonly("log_weights", &Statistics::log_weights)

@@ -25,6 +25,7 @@ Blas scipy_blas() {
   take(blas, "dtrmm", out.trmm);
   take(lapack, "dpotrf", out.potrf);
   take(lapack, "dlauum", out.lauum);
+  take(lapack, "dpstrf", out.pstrf);
   take(lapack, "dtrtri", out.trtri);
   return out;
 }

@@ -11,12 +11,14 @@ struct Blas {
   using Triangular = void (*)(char*, char*, char*, char*, int*, int*, double*, double*, int*,
                               double*, int*);
   using InPlace = void (*)(char*, int*, double*, int*, int*);
+  using Pivoted = void (*)(char*, int*, double*, int*, int*, int*, double*, double*, int*);
   using Invert = void (*)(char*, char*, int*, double*, int*, int*);
 
   Gemm gemm = nullptr;
   Syrk syrk = nullptr;
   Triangular trsm = nullptr, trmm = nullptr;
   InPlace potrf = nullptr, lauum = nullptr;
+  Pivoted pstrf = nullptr;
   Invert trtri = nullptr;
 };
 

@@ -18,6 +18,7 @@ class LevelRecords {
   const std::vector<Index>& columns() const { return columns_; }
 
   const double* record(Index level) const { return records_.data() + level * size_; }
+  double* record(Index level) { return records_.data() + level * size_; }
   Index n_rows(Index level) const { return static_cast<Index>(record(level)[0]); }
   // Where z_a times the b-th of `columns` stands in a record.
   Index position(Index a, Index b) const;

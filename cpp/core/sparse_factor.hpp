@@ -51,8 +51,15 @@ class SparseFactor {
   double factor(const std::vector<Matrix>& lambdas, const std::vector<Vector>& units,
                 int n_threads);
 
+  // The same with T infinitely large, as far as the dense end, of which A is left: W W' = A^-, where
+  // a column that keeps less than `nothing` of its Z'Z gets a zero column in W. Returns how many
+  // do not.
+  Index factor_flat(double nothing);
+  const TiledMatrix& left_at_end() const { return A_.dense(); }
+
   // D <- what is left of it when its level goes; returns sum D'W W'D (m x m).
   Matrix forward(Effects& D) const;
+  Matrix forward_before_end(Effects& D) const;
   // After forward: D <- D~; returns the modes of the later variables.
   Effects backward(Effects& D) const;
 
@@ -70,21 +77,22 @@ class SparseFactor {
   const double* values_of(const Effects& effects, Index factor, Index level) const;
   double* values_of(Effects& effects, Index factor, Index level) const;
 
- private:
-  friend class SparseTangent;
-
   template <class Work>  // work(eliminator, number, level), over all leaves
   void over_leaves(const Work& work) const;
   template <class Work>  // the same over the middle, from first to last or back
   void over_nodes(bool backwards, const Work& work) const;
+  template <class Visit>  // visit(factor, level, first dense variable)
+  void over_dense_levels(const Visit& visit) const;
+
+ private:
+  friend class SparseTangent;
+
   Level node_level(std::size_t k) const;
   const Prior& prior_of(std::size_t node) const {
     return priors_[static_cast<std::size_t>(plan_.nodes[node].factor)];
   }
   void fill();
   bool is_at_end(Index factor) const;
-  template <class Visit>  // visit(factor, level, first dense variable)
-  void over_dense_levels(const Visit& visit) const;
   void multiply_dense(TiledMatrix& dense, bool transposed) const;
   Matrix irregular_sum(Index factor) const;
   Matrix dense_rows(const Effects& D, bool with_lambda) const;

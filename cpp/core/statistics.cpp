@@ -346,15 +346,20 @@ Index Statistics::packed_size() const {
   return n_tiles * (n_tiles + 1) / 2 * kTile * kTile;
 }
 
+Index Statistics::packed_place(Index i, Index j) {
+  if (i < j) std::swap(i, j);
+  const Index ti = i / kTile, tj = j / kTile;
+  const Index tile = ti * (ti + 1) / 2 + tj;
+  return (tile * kTile + i % kTile) * kTile + j % kTile;
+}
+
 Matrix Statistics::unpacked(const PairwiseSum<Vector>& sum) const {
   const Index u = n_columns();
   const Vector packed = sum.total(Vector::Zero(packed_size()));
   Matrix C(u, u);
   for (Index i = 0; i < u; ++i)
     for (Index j = 0; j <= i; ++j) {
-      const Index ti = i / kTile, tj = j / kTile;
-      const Index tile = ti * (ti + 1) / 2 + tj;
-      C(i, j) = C(j, i) = packed[(tile * kTile + i % kTile) * kTile + j % kTile];
+      C(i, j) = C(j, i) = packed[packed_place(i, j)];
     }
   return C;
 }
@@ -373,6 +378,117 @@ Statistics::State Statistics::state() const {
                        factor(f).values(), group_fits(f)});
   return {n_columns(), n_rows_used_,       n_rows_seen_,       log_weights_,       shift_,
           sums_,       cross_.total(zero), plain_.total(zero), std::move(factors), pairs_};
+}
+
+void Statistics::replace_response(const Response& response) {
+  require(finished_ && response.Zy.size() == factors_.size(), "Z'y of each factor");
+  const Index y = n_columns() - 1;
+  Vector packed = cross_.total(Vector::Zero(packed_size()));
+  for (std::size_t f = 0; f < factors_.size(); ++f) {
+    LevelRecords& records = factors_[f];
+    const Matrix& Zy = response.Zy[f];
+    require(Zy.rows() == records.n_random() && Zy.cols() == records.n_levels(), "Z'y, q x levels");
+    for (Index a = 0; a < records.n_random(); ++a) {
+      const Index place = records.position_of_column(a, y);
+      for (Index l = 0; l < records.n_levels(); ++l) records.record(l)[place] = Zy(a, l);
+      packed[packed_place(y, records.columns()[static_cast<std::size_t>(a)])] = Zy.row(a).sum();
+    }
+    group_fits_[f].resize(0, 0);
+  }
+  require(static_cast<Index>(response.x_columns.size()) == response.Xy.size(),
+          "X'y of each column");
+  for (std::size_t j = 0; j < response.x_columns.size(); ++j)
+    packed[packed_place(y, response.x_columns[j])] = response.Xy[static_cast<Index>(j)];
+  packed[packed_place(y, y)] = response.yy;
+  cross_ = {};
+  cross_.add(std::move(packed));
+}
+
+// y with what the second pass took of it by groups.
+Response Statistics::whole_response() const {
+  const LevelRecords& records = factor(0);
+  const Matrix& b = group_fits(0);
+  const Index q = records.n_random(), y = n_columns() - 1;
+  const Matrix C = cross_products();
+  Response out{{Matrix(q, records.n_levels())}, records.columns(), {}, C(y, y)};
+  out.x_columns.pop_back();
+  out.Xy = C.col(y)(out.x_columns);
+  for (Index l = 0; l < records.n_levels(); ++l) {
+    const double* record = records.record(l);
+    for (std::size_t j = 0; j < out.x_columns.size(); ++j)
+      for (Index a = 0; a < q; ++a)
+        out.Xy[static_cast<Index>(j)] +=
+            record[records.position(a, static_cast<Index>(j))] * b(a, l);
+    for (Index a = 0; a < q; ++a) {
+      const double Zy = record[records.position_of_column(a, y)];
+      double A_b = 0;
+      for (Index c = 0; c < q; ++c) A_b += record[records.position(a, c)] * b(c, l);
+      out.Zy[0](a, l) = Zy + A_b;
+      out.yy += b(a, l) * (2 * Zy + A_b);
+    }
+  }
+  return out;
+}
+
+Statistics Statistics::selected(const Selection& selection) const {
+  for (const Matrix& fits : group_fits_)
+    if (fits.size()) {
+      Statistics whole = *this;
+      whole.replace_response(whole_response());
+      return whole.selected(selection);
+    }
+  State out = state();
+  out.factors.clear();
+  out.pairs.clear();
+  const auto kept_of = [&](Index f) -> const std::vector<Index>* {
+    for (const auto& [g, kept] : selection)
+      if (g == f) return &kept;
+    return nullptr;
+  };
+  std::vector<Index> number(factors_.size(), -1);
+  for (const auto& [f, kept] : selection) {
+    require(f >= 0 && f < n_factors() && !kept.empty(), "a factor and columns of it that stay");
+    const LevelRecords& old = factor(f);
+    const std::vector<Index>& columns = old.columns();
+    std::vector<Index> order = kept;  // positions among the old columns, those of Z first
+    for (Index j = 0; j < static_cast<Index>(columns.size()); ++j)
+      if (std::find(kept.begin(), kept.end(), j) == kept.end()) order.push_back(j);
+    FactorState state;
+    for (const Index j : order) state.columns.push_back(columns[static_cast<std::size_t>(j)]);
+    state.n_random = static_cast<Index>(kept.size());
+    state.n_levels = old.n_levels();
+    const LevelRecords shape(state.columns, state.n_random, 0);
+    const Index size = shape.position(state.n_random - 1, static_cast<Index>(order.size()) - 1) + 1;
+    state.records.resize(static_cast<std::size_t>(size * state.n_levels));
+    for (Index l = 0; l < state.n_levels; ++l) {
+      const double* from = old.record(l);
+      double* to = state.records.data() + l * size;
+      to[0] = from[0];
+      for (Index a = 0; a < state.n_random; ++a)
+        for (std::size_t b = static_cast<std::size_t>(a); b < order.size(); ++b)
+          to[shape.position(a, static_cast<Index>(b))] =
+              from[old.position(order[static_cast<std::size_t>(a)], order[b])];
+    }
+    number[static_cast<std::size_t>(f)] = static_cast<Index>(out.factors.size());
+    out.factors.push_back(std::move(state));
+  }
+  for (const PairBlocks& pairs : pairs_) {
+    const auto *major = kept_of(pairs.major), *minor = kept_of(pairs.minor);
+    if (!major || !minor) continue;
+    PairBlocks kept = pairs;
+    kept.major = number[static_cast<std::size_t>(pairs.major)];
+    kept.minor = number[static_cast<std::size_t>(pairs.minor)];
+    kept.block_size = static_cast<Index>(major->size() * minor->size());
+    kept.values.clear();
+    const Index q = factor(pairs.major).n_random();
+    for (Index k = 0; k < pairs.n_pairs(); ++k)
+      for (const Index b : *minor)
+        for (const Index a : *major)
+          kept.values.push_back(
+              pairs.values[static_cast<std::size_t>(k * pairs.block_size + a + q * b)]);
+    out.pairs.push_back(std::move(kept));
+  }
+  return Statistics(std::move(out));
 }
 
 Statistics::Statistics(State state)

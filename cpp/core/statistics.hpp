@@ -32,6 +32,14 @@ struct FactorPlan {
   Index n_slots = 0;
 };
 
+// A response as the statistics know it: Z'y by factor (q x levels), X'y of some columns, y'y.
+struct Response {
+  std::vector<Matrix> Zy;
+  std::vector<Index> x_columns;
+  Vector Xy;
+  double yy = 0;
+};
+
 struct StatisticsPlan {
   std::vector<Recipe> recipes;
   std::vector<Index> columns;         // U: the recipe of each column, y last
@@ -77,6 +85,14 @@ class Statistics {
   // Closes the pass: levels without rows are removed. Returns by factor the slots that remain, in
   // order.
   std::vector<std::vector<Index>> finish();
+
+  // After finish(): another response in place of the one that was read; the products with columns
+  // that are not among `x_columns` or those of Z are left as they were.
+  void replace_response(const Response& response);
+  // After finish(): the same rows with fewer random effects. By factor that stays, its number and
+  // which of its columns of Z do; the others' products are kept with those of X and y.
+  using Selection = std::vector<std::pair<Index, std::vector<Index>>>;
+  Statistics selected(const Selection& selection) const;
 
   Index n_columns() const { return static_cast<Index>(plan_.columns.size()); }
   Index n_factors() const { return static_cast<Index>(factors_.size()); }
@@ -124,6 +140,8 @@ class Statistics {
   struct Unit;
   struct Scratch;
   Index packed_size() const;
+  Response whole_response() const;
+  static Index packed_place(Index i, Index j);
   Matrix unpacked(const PairwiseSum<Vector>& sum) const;
   void choose_shift(const std::vector<Source>& sources, Index n_rows);
   void run_block(const std::vector<Source>& sources, const std::vector<Source>& labels,
