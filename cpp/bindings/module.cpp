@@ -19,4 +19,5 @@ PYBIND11_MODULE(_core, module) {
   blocklmm::python::bind_statistics(module);
   blocklmm::python::bind_objective(module);
   blocklmm::python::bind_sparse_objective(module);
+  blocklmm::python::bind_optimizer(module);
 }

@@ -156,6 +156,39 @@ class SparseObjective:
     @property
     def m_scale(self) -> FloatArray: ...
 
+class Status(enum.Enum):
+    closed_form = ...
+    optimal = ...
+    singular = ...
+    uncertified = ...
+    stopped = ...
+    exact_fit = ...
+
+class Optimum:
+    status: Status
+    factor: FloatArray
+    evaluation: Evaluation
+    n_evaluations: int
+    gradient: float
+    min_eigenvalue: float
+    n_flat: int
+    unidentified: list[int]
+    @property
+    def converged(self) -> bool: ...
+
+def minimize(
+    objective: BlockObjective | SparseObjective,
+    *,
+    blocks: Sequence[int],
+    always: Sequence[FloatArray],
+    if_flat: Sequence[FloatArray],
+    reml: bool,
+    constant: float,
+    n_threads: int,
+    max_evaluations: int,
+    tolerance: float,
+) -> Optimum: ...
+def canonical_factor(*, blocks: Sequence[int], factor: FloatArray) -> FloatArray: ...
 def fill_matrix(
     recipes: Sequence[tuple[Any, ...]],
     columns: Sequence[int],

@@ -1,0 +1,14 @@
+#pragma once
+
+#include "block_objective.hpp"
+#include "optimizer.hpp"
+#include "sparse_objective.hpp"
+
+namespace blocklmm {
+
+// The objectives as the optimiser sees them. They must outlive the criterion; the constant is that
+// of the user's units.
+Criterion criterion_of(const BlockObjective& objective, bool reml, double constant, int n_threads);
+Criterion criterion_of(const SparseObjective& objective, bool reml, double constant, int n_threads);
+
+}  // namespace blocklmm
