@@ -5,15 +5,18 @@
 namespace blocklmm {
 namespace {
 
-constexpr double kExplained = 1e-14;  // what earlier rows leave of a row's norm
+// What earlier rows leave of a row's norm: where F may have more dimensions, and where it has none.
+constexpr double kExplained = 1e-14, kExhausted = 1e-7;
 
 // Gram-Schmidt along the rows: `rest` starts as F and ends as nothing.
 void orthogonalise(Matrix rest, Eigen::Ref<Matrix> L) {
   const Index q = rest.rows();
   const Vector norms = rest.rowwise().norm();
+  Index n_left = (rest.colwise().squaredNorm().array() > 0).count();
   for (Index j = 0; j < q; ++j) {
     const double length = rest.row(j).norm();
-    if (length <= kExplained * norms[j] || length == 0) continue;
+    if (length <= (n_left > 0 ? kExplained : kExhausted) * norms[j] || length == 0) continue;
+    --n_left;
     const Eigen::RowVectorXd direction = rest.row(j) / length;
     L.col(j).tail(q - j).noalias() = rest.bottomRows(q - j) * direction.transpose();
     rest.bottomRows(q - j).noalias() -= L.col(j).tail(q - j) * direction;

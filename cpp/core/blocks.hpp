@@ -34,7 +34,8 @@ class Blocks {
 
 // The lower triangular L with LL' = FF' and a non-negative diagonal, block by block of F. A row
 // that its predecessors explain to all but 1e-14 of its norm gets a zero column in L, so that a
-// singular FF' has one L only.
+// singular FF' has one L only. Once L has as many columns as F has that are not zero, all but 1e-7
+// is enough: what is left is rounding, of which nearly dependent rows make more.
 Matrix canonical_factor(const Blocks& blocks, const Matrix& F);
 
 }  // namespace blocklmm

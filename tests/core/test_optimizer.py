@@ -196,3 +196,14 @@ def test_canonical_factor(seed, size, rank):
     turned[:size, :size] @= np.linalg.qr(rng.normal(size=(size, size)))[0]
     again = _core.canonical_factor(blocks=blocks, factor=turned)
     np.testing.assert_allclose(again, L, atol=1e-11 * np.linalg.norm(factor))
+
+
+def test_canonical_factor_of_nearly_dependent_rows_has_the_rank_of_its_columns():
+    rng = np.random.default_rng(0)
+    for gap in 10.0 ** -np.arange(1, 8):
+        factor = rng.normal(size=(3, 3))
+        factor[1] = factor[0] + gap * factor[1]
+        factor[:, 2] = 0
+        L = _core.canonical_factor(blocks=[3], factor=factor)
+        assert (np.diag(L) > 0).tolist() == [True, True, False]
+        np.testing.assert_allclose(L @ L.T, factor @ factor.T, atol=1e-13)
