@@ -11,5 +11,6 @@ void bind_statistics(pybind11::module_& module);
 void bind_objective(pybind11::module_& module);
 void bind_sparse_objective(pybind11::module_& module);
 void bind_response_draws(pybind11::module_& module);
+void bind_optimizer(pybind11::module_& module);
 
 }  // namespace blocklmm::python

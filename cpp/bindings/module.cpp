@@ -20,4 +20,5 @@ PYBIND11_MODULE(_core, module) {
   blocklmm::python::bind_objective(module);
   blocklmm::python::bind_sparse_objective(module);
   blocklmm::python::bind_response_draws(module);
+  blocklmm::python::bind_optimizer(module);
 }

@@ -196,6 +196,40 @@ class ResponseDraws:
     @property
     def df_residual(self) -> int: ...
 
+class Status(enum.Enum):
+    closed_form = ...
+    optimal = ...
+    singular = ...
+    uncertified = ...
+    stopped = ...
+    exact_fit = ...
+
+class Optimum:
+    status: Status
+    factor: FloatArray
+    evaluation: Evaluation
+    n_evaluations: int
+    gradient: float
+    min_eigenvalue: float
+    n_flat: int
+    unidentified: list[int]
+    @property
+    def converged(self) -> bool: ...
+
+def minimize(
+    objective: BlockObjective | SparseObjective,
+    *,
+    blocks: Sequence[int],
+    always: Sequence[FloatArray],
+    if_flat: Sequence[FloatArray],
+    criterion: Criterion | bool,
+    constant: float,
+    n_threads: int,
+    max_evaluations: int,
+    tolerance: float,
+) -> Optimum: ...
+def chart(*, blocks: Sequence[int], factor: FloatArray) -> tuple[FloatArray, FloatArray]: ...
+def canonical_factor(*, blocks: Sequence[int], factor: FloatArray) -> FloatArray: ...
 def fill_matrix(
     recipes: Sequence[tuple[Any, ...]],
     columns: Sequence[int],

@@ -22,34 +22,6 @@ FloatArray = npt.NDArray[np.float64]
 Core = _core.BlockObjective | _core.SparseObjective
 
 
-def canonical_factor(factor: FloatArray, tolerance: float = 1e-14) -> FloatArray:
-    """Return the lower triangular L with L L' = F F' and a non-negative diagonal.
-
-    Parameters
-    ----------
-    factor : array of shape (q, r)
-    tolerance : float
-        A row that its predecessors explain to this part of its norm gets a zero column in L, so
-        that a singular F F' has one L only.
-
-    Returns
-    -------
-    array of shape (q, q)
-    """
-    rest = np.array(factor, dtype=np.float64)
-    q = rest.shape[0]
-    out = np.zeros((q, q))
-    norms = np.linalg.norm(rest, axis=1)
-    for j in range(q):
-        length = float(np.linalg.norm(rest[j]))
-        if length <= tolerance * norms[j] or length == 0.0:
-            continue
-        direction = rest[j] / length
-        out[j:, j] = rest[j:] @ direction
-        rest[j:] -= np.outer(out[j:, j], direction)
-    return out
-
-
 class Structure:
     """Where the entries of theta stand in lambda (q x q): one diagonal block a term.
 
@@ -66,8 +38,6 @@ class Structure:
         The rows of lambda of each term.
     block_entries : list of (int, int)
         Row and column of all entries of the blocks, column by column.
-    block_entry_arrays : tuple of two arrays
-        The same, to index with.
     entries : list of (int, int)
         Those of theta: column-major lower triangles.
     """
@@ -82,8 +52,6 @@ class Structure:
             for j in range(s.start, s.stop)
             for i in range(s.start, s.stop)
         ]
-        pairs = np.array(self.block_entries, dtype=np.intp).reshape(-1, 2)
-        self.block_entry_arrays = pairs[:, 0], pairs[:, 1]
         self.entries = [(i, j) for i, j in self.block_entries if i >= j]
 
     def matrix(self, theta: FloatArray) -> FloatArray:
@@ -98,11 +66,8 @@ class Structure:
         return np.array([matrix[i, j] for i, j in self.entries])
 
     def canonical(self, factor: FloatArray) -> FloatArray:
-        """Return the canonical lambda of a block diagonal factor."""
-        out = np.zeros((self.q, self.q))
-        for s in self.slices:
-            out[s, s] = canonical_factor(factor[s, s])
-        return out
+        """Return the canonical lambda of a block diagonal factor: one for each T."""
+        return _core.canonical_factor(blocks=self.blocks, factor=factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +83,17 @@ class Evaluation:
     hessian: FloatArray
     gamma: FloatArray
     inverse_factor: FloatArray
+
+    @classmethod
+    def of(cls, found: _core.Evaluation, constant: float = 0.0) -> Evaluation:
+        """Take over an evaluation of the core, with what its value lacks."""
+        return cls(
+            found.value + constant,
+            found.gradient,
+            found.hessian,
+            found.gamma,
+            found.inverse_factor,
+        )
 
 
 class Objective:
@@ -135,19 +111,15 @@ class Objective:
         self._core, self._criterion, self._n_threads = core, reml, n_threads
         self._hessian: dict[str, _core.ExactHessian] = {}
         self._one_blas_thread: Callable[[], AbstractContextManager[None]] = nullcontext
-        self.has_exact_hessian = True
         if isinstance(core, _core.SparseObjective):
             self._hessian = {"exact_hessian": _core.ExactHessian.if_cheap}
             if core.plan["n_dense"]:
                 self._one_blas_thread = one_blas_thread
-            self.has_exact_hessian = bool(core.plan["is_small"])
         self.structure = units.structure
-        self.n, self.p = units.n, units.p
-        nu = self.n - self.p if reml else self.n
-        self._constant = 2 * nu * np.log(units.y_scale) - units.log_weights
+        nu = units.n - units.p if reml else units.n
+        self._constant = 2 * nu * float(np.log(units.y_scale)) - units.log_weights
         if reml:
             self._constant += 2 * float(np.log(units.x_scale).sum()) + units.log_det
-        self.n_evaluations = 0
 
     def __call__(self, factor: FloatArray, derivatives: bool = True) -> Evaluation:
         """Evaluate at T = F F' for a block diagonal F (q x q) in the core's units.
@@ -155,7 +127,6 @@ class Objective:
         The value is infinite, and nothing else is there, where the residual variance is zero to
         rounding.
         """
-        self.n_evaluations += 1
         try:
             with self._one_blas_thread():
                 found = self._core.evaluate(
@@ -168,13 +139,29 @@ class Objective:
         except _core.NotPositiveDefinite:
             nothing = np.zeros(0)
             return Evaluation(np.inf, nothing, nothing, nothing, nothing)
-        return Evaluation(
-            found.value + self._constant,
-            found.gradient,
-            found.hessian,
-            found.gamma,
-            found.inverse_factor,
-        )
+        return Evaluation.of(found, self._constant)
+
+    def minimum(
+        self,
+        *,
+        always: Sequence[FloatArray],
+        if_flat: Sequence[FloatArray],
+        max_evaluations: int,
+        tolerance: float,
+    ) -> _core.Optimum:
+        """Return what the core finds from these factors; see ``cpp/core/optimizer.hpp``."""
+        with self._one_blas_thread():
+            return _core.minimize(
+                self._core,
+                blocks=self.structure.blocks,
+                always=always,
+                if_flat=if_flat,
+                criterion=self._criterion,
+                constant=self._constant,
+                n_threads=self._n_threads,
+                max_evaluations=max_evaluations,
+                tolerance=tolerance,
+            )
 
 
 class Units:

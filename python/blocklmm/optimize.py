@@ -1,42 +1,17 @@
-"""Trust-region Newton over T = F F', and the certificate that an optimum is one.
-
-The criterion f depends on lambda only through T, so a factor F of T needs no bounds: the trust
-region follows negative curvature out of saddles (Conn, Gould & Toint 2000, ch. 7), each step solved
-exactly from the eigenvalues of the Hessian (Moré & Sorensen 1983).
-"""
+"""Options of a fit, and the core's optimum in words; see ``cpp/core/optimizer.hpp``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from .chart import Chart
+from . import _core
 from .errors import ConvergenceError
-from .objective import Evaluation, Structure
+from .objective import Evaluation, Objective
 
 FloatArray = npt.NDArray[np.float64]
-_EPS = float(np.finfo(np.float64).eps)
-_FLAT = 1e-7  # the certificate's limits, in parts of the number of rows: gradient,
-_NEGATIVE = 1e-8  # and a negative eigenvalue of Gamma
-_FLAT_MINIMUM = 2.0  # curvature of -2 log L: a standard error of one in the units of the starts
-_APPROXIMATE = 1e-12  # a decrease not worth the slower steps of an approximate Hessian
-_WORTH_A_DESCENT = 1.0  # a boundary point this little above the minimum found may lead lower
-
-
-class Function(Protocol):
-    """What is minimised: f as a function of a factor F of T = F F'."""
-
-    structure: Structure
-    n: int
-    n_evaluations: int
-    has_exact_hessian: bool
-
-    def __call__(self, factor: FloatArray, derivatives: bool = True) -> Evaluation:
-        """Evaluate at a block diagonal factor."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +50,8 @@ class Optimum:
     factor : array of shape (q, q)
         The canonical lambda: lower triangular by blocks, with a non-negative diagonal.
     evaluation : Evaluation
-        The criterion there.
+        The criterion there. Gradient and Hessian are those in the entries of another factor of the
+        same T, the one that the optimiser stood at.
     certificate : Certificate
     converged : bool
         Whether the certificate holds.
@@ -137,7 +113,7 @@ class Starts:
     if_flat: list[FloatArray]
 
 
-def minimize(f: Function, starts: Starts, options: FitOptions) -> Optimum:
+def minimize(f: Objective, starts: Starts, options: FitOptions) -> Optimum:
     """Minimise f from some starts, look at the boundary for a lower minimum, keep the best.
 
     Other starts follow where the minimum found is so flat that data like these have been seen to
@@ -145,7 +121,7 @@ def minimize(f: Function, starts: Starts, options: FitOptions) -> Optimum:
 
     Parameters
     ----------
-    f : Function
+    f : Objective
     starts : Starts
     options : FitOptions
 
@@ -158,200 +134,41 @@ def minimize(f: Function, starts: Starts, options: FitOptions) -> Optimum:
     ConvergenceError
         If the residual variance is zero to rounding at the first start.
     """
-    first, *others = (Chart(f.structure, start) for start in starts.always)
-    best = _descend(f, first, options)
-    if not np.isfinite(best.here.value):
+    found = f.minimum(
+        always=starts.always,
+        if_flat=starts.if_flat,
+        max_evaluations=options.max_evaluations,
+        tolerance=options.tolerance,
+    )
+    if found.status == _core.Status.exact_fit:
         raise ConvergenceError(
             "the residual variance is zero to rounding at the start: the data are fitted exactly"
         )
-    nearby = _nearest_boundary(f.structure, best.chart)
-    if nearby is not None and not best.message:
-        probe = f(nearby.factor, derivatives=False)
-        if probe.value < best.here.value + _WORTH_A_DESCENT:
-            best = min(best, _descend(f, nearby, options), key=_value)
-    if best.flattest < _FLAT_MINIMUM and not best.message:
-        others += [Chart(f.structure, start) for start in starts.if_flat]
-    for chart in others:
-        best = min(best, _descend(f, chart, options), key=_value)
-    factor, here = _zeros(f, best.chart, best.here)
-    return _optimum(f, factor, here, best.message)
-
-
-@dataclass(frozen=True, slots=True)
-class _Descent:
-    chart: Chart
-    here: Evaluation
-    message: str
-    flattest: float  # the smallest curvature that is not zero
-
-
-def _value(descent: _Descent) -> float:
-    return descent.here.value
-
-
-def _nearest_boundary(structure: Structure, chart: Chart) -> Chart | None:
-    """Return T with its smallest relevant singular value set to zero; None on the boundary."""
-    block, size = min(enumerate(chart.sizes), key=lambda k: k[1][-1], default=(0, np.zeros(1)))
-    if size[-1] <= 1e-3:
-        return None
-    factor = chart.factor.copy()
-    factor[:, structure.slices[block].stop - 1] = 0.0
-    return Chart(structure, factor)
-
-
-def _descend(
-    f: Function,
-    chart: Chart,
-    options: FitOptions,
-    here: Evaluation | None = None,
-) -> _Descent:
-    here = f(chart.factor) if here is None else here
-    if not np.isfinite(here.value):
-        return _Descent(chart, here, "", np.inf)
-    radius = 0.5
-    rounding = 1e-12 * (abs(here.value) + f.n)
-    before = flattest = np.inf
-    while chart.sizes:
-        gradient, hessian = chart.derivatives(here.gradient, here.hessian)
-        values, vectors = np.linalg.eigh(hessian)
-        slopes = vectors.T @ gradient
-        flattest = float(values[values > 1e-8 * f.n].min(initial=np.inf))
-        flat = max(1e-13 * float(np.abs(values).max()), 1e-10 * f.n)
-        newton = 0.5 * float((slopes**2 / np.maximum(np.abs(values), flat)).sum())
-        if values[0] > -flat:
-            stalled = newton > 0.05 * before and newton < 1e-13
-            enough = newton <= _APPROXIMATE and not f.has_exact_hessian and _is_certified(f, here)
-            if newton <= options.tolerance or stalled or enough:
-                break
-        before = newton
-        if f.n_evaluations >= options.max_evaluations:
-            message = f"stopped after {f.n_evaluations} evaluations"
-            return _Descent(chart, here, message, flattest)
-        in_basis, predicted = _trust_region_step(values, slopes, radius)
-        if predicted < rounding:  # flat directions have nothing to give, and lead far
-            in_basis = np.where(values > 1e-8 * f.n, in_basis, 0.0)
-        length = float(np.linalg.norm(in_basis))
-        next_chart = chart.moved(f.structure, vectors @ in_basis)
-        there = f(next_chart.factor)
-        actual = here.value - there.value
-        if predicted < rounding:  # values can't tell: gradients do
-            shorter = np.linalg.norm(there.gradient) < np.linalg.norm(here.gradient)
-            accept = bool(shorter and actual > -rounding)
-            ratio = 1.0 if accept else 0.0
-        else:
-            ratio = actual / predicted
-            accept = ratio > 1e-4
-        if ratio < 0.25:
-            radius = 0.25 * length
-        elif ratio > 0.75 and length > 0.9 * radius:
-            radius *= 2.0
-        if accept:
-            chart, here = next_chart, there
-        elif predicted < rounding or radius < 1e-12:
-            break
-    return _Descent(chart, here, "", flattest)
-
-
-def _trust_region_step(
-    values: FloatArray, slopes: FloatArray, radius: float
-) -> tuple[FloatArray, float]:
-    """Minimise the quadratic model within the radius, in the Hessian's eigenbasis.
-
-    Returns the step and the decrease the model predicts.
-    """
-    lowest = float(values[0])
-    floor = _EPS * max(1.0, float(np.abs(values).max()))
-    shift = 0.0 if lowest > floor else floor - lowest
-
-    def step_for(mu: float) -> FloatArray:
-        return np.asarray(-slopes / (values + mu))
-
-    step = step_for(shift)
-    length = float(np.linalg.norm(step))
-    if length > radius:
-        low, high = shift, shift + float(np.linalg.norm(slopes)) / radius
-        mu = shift
-        for _ in range(60):
-            step = step_for(mu)
-            length = float(np.linalg.norm(step))
-            if abs(length - radius) <= 1e-3 * radius:
-                break
-            if length > radius:
-                low = mu
-            else:
-                high = mu
-            growth = float((step**2 / (values + mu)).sum())
-            mu += (length / radius - 1.0) * length**2 / growth
-            if not low < mu < high:
-                mu = 0.5 * (low + high)
-    elif lowest < -floor:
-        # the hard case: the gradient does not see the negative direction, so go along it
-        step = step.copy()
-        rest = float(np.linalg.norm(step[1:]))
-        step[0] = np.copysign(np.sqrt(max(radius**2 - rest**2, 0.0)), -slopes[0] or 1.0)
-    predicted = -float(slopes @ step + 0.5 * (values * step) @ step)
-    return step, predicted
-
-
-def _min_eigenvalue(f: Function, here: Evaluation) -> float:
-    """Smallest eigenvalue of Gamma over the terms."""
-    return min(
-        (float(np.linalg.eigvalsh(here.gamma[s, s])[0]) for s in f.structure.slices),
-        default=np.nan,
+    certificate = Certificate(
+        found.gradient,
+        found.min_eigenvalue,
+        found.n_evaluations,
+        _message(found, len(f.structure.entries)),
+    )
+    return Optimum(
+        found.factor,
+        Evaluation.of(found.evaluation),
+        certificate,
+        found.converged,
+        tuple(found.unidentified),
     )
 
 
-def _is_certified(f: Function, here: Evaluation) -> bool:
-    """Tell whether the gradient is zero and no eigenvalue of Gamma negative, up to rounding."""
-    flat = float(np.abs(here.gradient).max(initial=0.0)) <= _FLAT * f.n
-    return flat and (not f.structure.blocks or _min_eigenvalue(f, here) >= -_NEGATIVE * f.n)
+_MESSAGES = {
+    _core.Status.closed_form: "closed form: the model has no random terms",
+    _core.Status.optimal: "optimal",
+    _core.Status.singular: "optimal, on the boundary (singular)",
+    _core.Status.uncertified: "no descent is left, but the certificate does not hold",
+}
 
 
-def _zeros(f: Function, chart: Chart, here: Evaluation) -> tuple[FloatArray, Evaluation]:
-    """Set tiny singular values of lambda to zero where that costs no more than rounding.
-
-    Returns the canonical lambda and the evaluation there.
-    """
-    if any(((size > 0) & (size < 1e-3)).any() for size in chart.sizes):
-        rounded = chart.factor.copy()
-        for s, size in zip(f.structure.slices, chart.sizes, strict=True):
-            rounded[s, s][:, size < 1e-3] = 0.0
-        there = f(rounded)
-        if there.value <= here.value + 16 * _EPS * (abs(here.value) + f.n):
-            return f.structure.canonical(rounded), there
-    return f.structure.canonical(chart.factor), here
-
-
-def _optimum(f: Function, factor: FloatArray, here: Evaluation, message: str) -> Optimum:
-    gradient = float(np.abs(here.gradient).max(initial=0.0))
-    lowest = _min_eigenvalue(f, here)
-    converged = not message and _is_certified(f, here)
-    if not message:
-        if not f.structure.blocks:
-            message = "closed form: the model has no random terms"
-        elif converged:
-            singular = any((np.diag(factor)[s] == 0).any() for s in f.structure.slices)
-            message = "optimal, on the boundary (singular)" if singular else "optimal"
-            _, hessian = Chart(f.structure, factor).derivatives(here.gradient, here.hessian)
-            n_flat = int((np.abs(np.linalg.eigvalsh(hessian)) <= 1e-9 * f.n).sum())
-            if n_flat:
-                message += f"; not identified in {n_flat} of {len(hessian)} directions"
-        else:
-            message = "no descent is left, but the certificate does not hold"
-    certificate = Certificate(gradient, lowest, f.n_evaluations, message)
-    return Optimum(factor, here, certificate, converged, _unidentified(f, factor, here))
-
-
-def _unidentified(f: Function, factor: FloatArray, here: Evaluation) -> tuple[int, ...]:
-    """Terms whose lambda can be multiplied by any number: no slope and no curvature that way."""
-    rows, columns = f.structure.block_entry_arrays
-    found = []
-    for k, s in enumerate(f.structure.slices):
-        inside = np.where((rows >= s.start) & (rows < s.stop), factor[rows, columns], 0.0)
-        if inside.any() and here.hessian.size:
-            slope = abs(float(inside @ here.gradient))
-            curvature = abs(float(inside @ here.hessian @ inside))
-            # of log lambda where it is large, of lambda itself where it is small
-            if max(slope, curvature) <= 1e-9 * f.n * min(1.0, float(inside @ inside)):
-                found.append(k)
-    return tuple(found)
+def _message(found: _core.Optimum, n_directions: int) -> str:
+    if found.status == _core.Status.stopped:
+        return f"stopped after {found.n_evaluations} evaluations"
+    flat = f"; not identified in {found.n_flat} of {n_directions} directions"
+    return _MESSAGES[found.status] + (flat if found.n_flat else "")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from blocklmm.chart import Chart
+from blocklmm import _core
 from blocklmm.machine import one_blas_thread
 from blocklmm.optimize import Optimum
 from blocklmm.problem import Problem
@@ -41,7 +41,7 @@ class VarianceDerivatives:
     traces, trace_pairs : arrays of shape (d,) and (d, d)
         tr(V^-1 G_k), tr(V^-1 G_k V^-1 G_l).
     to_chart : array of shape (d, c)
-        dt / dx in coordinates x of T in which nothing is redundant (:class:`Chart`).
+        dt / dx in coordinates x of T in which nothing is redundant (``cpp/core/chart.hpp``).
     turning : array of shape (c, c)
         Gamma contracted with the second derivatives of T in x.
     """
@@ -94,8 +94,7 @@ def variance_derivatives(
     directions = np.array(found.directions, dtype=np.intp).reshape(-1, 2)
     S, Q, d = found.S, found.Q, len(directions)
     T = factor @ factor.T
-    chart = Chart(problem.structure, factor)
-    to_chart, turning = _through_chart(chart, problem, directions, optimum.evaluation.gamma)
+    to_chart, turning = _through_chart(problem, optimum, directions)
     return VarianceDerivatives(
         n=problem.units.n,
         reml=reml,
@@ -115,15 +114,15 @@ def variance_derivatives(
 
 
 def _through_chart(
-    chart: Chart, problem: Problem, directions: npt.NDArray[np.intp], gamma: FloatArray
+    problem: Problem, optimum: Optimum, directions: npt.NDArray[np.intp]
 ) -> tuple[FloatArray, FloatArray]:
     """Return dt/dx and tr(Gamma d^2 T/dx^2): dT in F_ij is e_i f_j' + f_j e_i', f_j column j."""
-    if not problem.structure.blocks:
+    structure, gamma = problem.structure, optimum.evaluation.gamma
+    if not structure.blocks:
         return np.zeros((0, 0)), np.zeros((0, 0))
-    i, j = problem.structure.block_entry_arrays
+    F, basis = _core.chart(blocks=structure.blocks, factor=optimum.factor)
+    i, j = np.array(structure.block_entries, dtype=np.intp).T
     a, b = directions[:, 0], directions[:, 1]
-    of_entries = (i[:, None] == a) * chart.factor[b][:, j].T
-    of_entries += (i[:, None] == b) * chart.factor[a][:, j].T
+    of_entries = (i[:, None] == a) * F[b][:, j].T + (i[:, None] == b) * F[a][:, j].T
     second = 2.0 * (j[:, None] == j) * gamma[np.ix_(i, i)]
-    slope, turning = chart.derivatives(of_entries, second)
-    return slope.T, turning
+    return of_entries.T @ basis, basis.T @ second @ basis

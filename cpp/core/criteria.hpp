@@ -1,0 +1,16 @@
+#pragma once
+
+#include "block_objective.hpp"
+#include "optimizer.hpp"
+#include "sparse_objective.hpp"
+
+namespace blocklmm {
+
+// The objectives as the optimiser sees them. They must outlive the criterion; the constant is that
+// of the user's units.
+CriterionFunction criterion_of(const BlockObjective& objective, const Criterion& criterion,
+                               double constant, int n_threads);
+CriterionFunction criterion_of(const SparseObjective& objective, const Criterion& criterion,
+                               double constant, int n_threads);
+
+}  // namespace blocklmm
