@@ -63,10 +63,9 @@ void bind_objective(py::module_& module) {
       .def_readonly("trace_pairs", &CovarianceDerivatives::trace_pairs);
 
   py::class_<BlockObjective>(module, "BlockObjective")
-      .def(py::init<const Statistics&, std::vector<Index>, const std::vector<Index>&,
-                    std::vector<Entry>>(),
-           py::arg("statistics"), py::arg("x_columns"), py::arg("z_columns"),
-           py::arg("free_entries"), py::call_guard<py::gil_scoped_release>())
+      .def(py::init<const Statistics&, std::vector<Index>, std::vector<Entry>>(),
+           py::arg("statistics"), py::arg("x_columns"), py::arg("free_entries"),
+           py::call_guard<py::gil_scoped_release>())
       .def("evaluate", &BlockObjective::evaluate, py::kw_only(), py::arg("lambda_"),
            py::arg("criterion"), py::arg("derivatives"), py::arg("n_threads"),
            py::call_guard<py::gil_scoped_release>())

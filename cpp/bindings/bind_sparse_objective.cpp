@@ -16,17 +16,16 @@ void bind_sparse_objective(py::module_& module) {
       .value("if_cheap", ExactHessian::if_cheap)
       .value("always", ExactHessian::always);
   py::class_<SparseObjective>(module, "SparseObjective")
-      .def(py::init([](const Statistics& statistics, std::vector<Index> x_columns,
-                       const std::vector<Index>& z_columns, Members members,
+      .def(py::init([](const Statistics& statistics, std::vector<Index> x_columns, Members members,
                        std::vector<Index> blocks, double memory_limit) {
              const Blas blas = scipy_blas();
              const py::gil_scoped_release released;
-             return std::make_unique<SparseObjective>(statistics, std::move(x_columns), z_columns,
+             return std::make_unique<SparseObjective>(statistics, std::move(x_columns),
                                                       std::move(members), std::move(blocks), blas,
                                                       memory_limit);
            }),
-           py::kw_only(), py::arg("statistics"), py::arg("x_columns"), py::arg("z_columns"),
-           py::arg("members"), py::arg("blocks"), py::arg("memory_limit"), py::keep_alive<1, 2>())
+           py::kw_only(), py::arg("statistics"), py::arg("x_columns"), py::arg("members"),
+           py::arg("blocks"), py::arg("memory_limit"), py::keep_alive<1, 2>())
       .def("evaluate", &SparseObjective::evaluate, py::kw_only(), py::arg("lambda_"),
            py::arg("criterion"), py::arg("derivatives"), py::arg("exact_hessian"),
            py::arg("n_threads"), py::call_guard<py::gil_scoped_release>())

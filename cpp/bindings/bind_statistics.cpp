@@ -196,7 +196,7 @@ void bind_statistics(py::module_& module) {
                out.append(py::make_tuple(two.major, two.minor, two.n_pairs()));
              return out;
            })
-      .def("selected", &Statistics::selected, py::arg("selection"),
+      .def("with_effects", &Statistics::with_effects, py::arg("effects"),
            py::call_guard<py::gil_scoped_release>())
       .def("replace_response", &Statistics::replace_response, py::arg("response"))
       .def("__copy__", [](const Statistics& self) { return Statistics(self); })

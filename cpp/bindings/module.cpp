@@ -20,5 +20,6 @@ PYBIND11_MODULE(_core, module) {
   blocklmm::python::bind_objective(module);
   blocklmm::python::bind_sparse_objective(module);
   blocklmm::python::bind_response_draws(module);
+  blocklmm::python::bind_bootstrap(module);
   blocklmm::python::bind_optimizer(module);
 }

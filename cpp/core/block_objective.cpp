@@ -1,6 +1,7 @@
 #include "block_objective.hpp"
 
 #include <cmath>
+#include <numeric>
 
 #include "errors.hpp"
 #include "group_batches.hpp"
@@ -105,11 +106,20 @@ class PairTensor {
   Index q_;
 };
 
+// The rows of lambda are the columns of Z of the only factor, if there is one.
+Members all_columns(const Statistics& statistics) {
+  require(statistics.n_factors() <= 1, "one factor");
+  if (statistics.n_factors() == 0) return {};
+  std::vector<Index> rows(static_cast<std::size_t>(statistics.factor(0).n_random()));
+  std::iota(rows.begin(), rows.end(), 0);
+  return {rows};
+}
+
 }  // namespace
 
 BlockObjective::BlockObjective(const Statistics& statistics, std::vector<Index> x_columns,
-                               const std::vector<Index>& z_columns, std::vector<Entry> free_entries)
-    : units_(statistics, std::move(x_columns), z_columns),
+                               std::vector<Entry> free_entries)
+    : units_(statistics, std::move(x_columns), all_columns(statistics)),
       groups_(statistics, units_),
       free_(std::move(free_entries)) {
   for (const auto& [row, column] : free_)

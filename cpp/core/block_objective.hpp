@@ -32,7 +32,7 @@ namespace blocklmm {
 class BlockObjective {
  public:
   BlockObjective(const Statistics& statistics, std::vector<Index> x_columns,
-                 const std::vector<Index>& z_columns, std::vector<Entry> free_entries);
+                 std::vector<Entry> free_entries);
 
   Evaluation evaluate(const Matrix& lambda, const Criterion& criterion, bool derivatives,
                       int n_threads) const;

@@ -17,10 +17,9 @@ double unit_of(double sum_of_squares, Index n) {
 }  // namespace
 
 Standardization::Standardization(const Statistics& statistics, std::vector<Index> x_columns,
-                                 const std::vector<Index>& z_columns)
+                                 const Members& members)
     : n(statistics.n_rows_used()),
       p(static_cast<Index>(x_columns.size())),
-      q(static_cast<Index>(z_columns.size())),
       m_columns(std::move(x_columns)) {
   for (const Index j : m_columns)
     require(j >= 0 && j < statistics.n_columns() - 1, "a column of X");
@@ -30,10 +29,20 @@ Standardization::Standardization(const Statistics& statistics, std::vector<Index
   m_scale.resize(p + 1);
   for (Index j = 0; j <= p; ++j) m_scale[j] = unit_of(C(j, j), n);
   C = (m_scale.cwiseInverse().asDiagonal() * C * m_scale.cwiseInverse().asDiagonal()).eval();
-  z_scale.resize(q);
-  for (Index j = 0; j < q; ++j) {
-    const Index column = z_columns[static_cast<std::size_t>(j)];
-    z_scale[j] = unit_of(cross(column, column), n);
+  require(static_cast<Index>(members.size()) == statistics.n_factors(), "columns of each factor");
+  for (const auto& rows : members) q += static_cast<Index>(rows.size());
+  z_scale.setOnes(q);
+  for (std::size_t f = 0; f < members.size(); ++f) {
+    const LevelRecords& records = statistics.factor(static_cast<Index>(f));
+    const std::vector<Index>& rows = members[f];
+    require(static_cast<Index>(rows.size()) == records.n_random(), "columns of each factor");
+    Vector sums = Vector::Zero(records.n_random());
+    for (Index l = 0; l < records.n_levels(); ++l)
+      for (Index a = 0; a < sums.size(); ++a) sums[a] += records.record(l)[records.position(a, a)];
+    for (std::size_t a = 0; a < rows.size(); ++a) {
+      require(rows[a] >= 0 && rows[a] < q, "a row of lambda");
+      z_scale[rows[a]] = unit_of(sums[static_cast<Index>(a)], n);
+    }
   }
 }
 

@@ -19,11 +19,14 @@
 
 namespace blocklmm {
 
+// For each factor, the rows of lambda that are its columns of Z, in the factor's order.
+using Members = std::vector<std::vector<Index>>;
+
 // Which columns of the statistics make Z and M = [X y], and the unit of each.
 struct Standardization {
-  // z_columns: the columns of the statistics that make Z, in the order of lambda's rows.
+  // members: by factor, the row of lambda of each of its columns of Z.
   Standardization(const Statistics& statistics, std::vector<Index> x_columns,
-                  const std::vector<Index>& z_columns);
+                  const Members& members);
 
   Index n = 0, p = 0, q = 0;
   std::vector<Index> m_columns;  // columns of the statistics, y last

@@ -15,6 +15,7 @@ class LevelRecords {
 
   Index n_random() const { return q_; }
   Index n_levels() const { return n_levels_; }
+  Index size() const { return size_; }  // of a record
   const std::vector<Index>& columns() const { return columns_; }
 
   const double* record(Index level) const { return records_.data() + level * size_; }

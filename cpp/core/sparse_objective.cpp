@@ -78,25 +78,23 @@ Matrix jacobian(const std::vector<Entry>& entries, const std::vector<Direction>&
 }  // namespace
 
 SparseObjective::SparseObjective(const Statistics& statistics, std::vector<Index> x_columns,
-                                 const std::vector<Index>& z_columns, Members members,
-                                 std::vector<Index> blocks, const Blas& blas, double memory_limit)
+                                 Members members, std::vector<Index> blocks, const Blas& blas,
+                                 double memory_limit)
     : statistics_(statistics),
-      units_(statistics, std::move(x_columns), z_columns),
+      units_(statistics, std::move(x_columns), members),
       members_(std::move(members)),
       blocks_(std::move(blocks)),
       blas_(blas),
       plan_(statistics, memory_limit) {
-  Index n_members = 0, n_rows = 0;
-  require(static_cast<Index>(members_.size()) == statistics.n_factors(), "columns of each factor");
-  for (Index f = 0; f < statistics.n_factors(); ++f) {
-    const auto& rows = members_[static_cast<std::size_t>(f)];
-    require(static_cast<Index>(rows.size()) == statistics.factor(f).n_random(),
-            "columns of each factor");
-    for (const Index row : rows) require(row >= 0 && row < units_.q, "a row of lambda");
-    n_members += static_cast<Index>(rows.size());
-  }
+  Index n_rows = 0;
   for (const Index size : blocks_) n_rows += size;
-  require(n_members == units_.q && n_rows == units_.q, "blocks along lambda");
+  require(n_rows == units_.q, "blocks along lambda");
+}
+
+void SparseObjective::take_response() {
+  std::vector<Index> x_columns = units_.m_columns;
+  x_columns.pop_back();
+  units_ = Standardization(statistics_, std::move(x_columns), members_);
 }
 
 std::map<std::string, double> SparseObjective::take_seconds() const {

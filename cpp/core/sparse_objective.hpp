@@ -42,16 +42,14 @@ struct Direction {
 
 enum class ExactHessian { never, if_cheap, always };
 
-// For each factor, the rows of lambda that are its columns, in the factor's order.
-using Members = std::vector<std::vector<Index>>;
-
 class SparseObjective {
  public:
-  // z_columns: the column of the statistics for each row of lambda; members: which rows are whose;
-  // blocks: the sizes of the terms, side by side along lambda.
-  SparseObjective(const Statistics& statistics, std::vector<Index> x_columns,
-                  const std::vector<Index>& z_columns, Members members, std::vector<Index> blocks,
-                  const Blas& blas, double memory_limit);
+  // members: which rows of lambda are whose; blocks: the sizes of the terms, side by side along it.
+  SparseObjective(const Statistics& statistics, std::vector<Index> x_columns, Members members,
+                  std::vector<Index> blocks, const Blas& blas, double memory_limit);
+
+  // The statistics have got another response.
+  void take_response();
 
   // derivatives: in all entries of lambda's blocks, column by column.
   Evaluation evaluate(const Matrix& lambda, const Criterion& criterion, bool derivatives,

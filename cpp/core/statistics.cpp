@@ -391,7 +391,8 @@ void Statistics::replace_response(const Response& response) {
     for (Index a = 0; a < records.n_random(); ++a) {
       const Index place = records.position_of_column(a, y);
       for (Index l = 0; l < records.n_levels(); ++l) records.record(l)[place] = Zy(a, l);
-      packed[packed_place(y, records.columns()[static_cast<std::size_t>(a)])] = Zy.row(a).sum();
+      const Index column = records.columns()[static_cast<std::size_t>(a)];
+      if (column != kNoColumn) packed[packed_place(y, column)] = Zy.row(a).sum();
     }
     group_fits_[f].resize(0, 0);
   }
@@ -430,63 +431,63 @@ Response Statistics::whole_response() const {
   return out;
 }
 
-Statistics Statistics::selected(const Selection& selection) const {
+Statistics Statistics::with_effects(const Effects& effects) const {
   for (const Matrix& fits : group_fits_)
     if (fits.size()) {
       Statistics whole = *this;
       whole.replace_response(whole_response());
-      return whole.selected(selection);
+      return whole.with_effects(effects);
     }
   State out = state();
   out.factors.clear();
   out.pairs.clear();
-  const auto kept_of = [&](Index f) -> const std::vector<Index>* {
-    for (const auto& [g, kept] : selection)
-      if (g == f) return &kept;
-    return nullptr;
-  };
   std::vector<Index> number(factors_.size(), -1);
-  for (const auto& [f, kept] : selection) {
-    require(f >= 0 && f < n_factors() && !kept.empty(), "a factor and columns of it that stay");
+  for (const auto& [f, K] : effects) {
+    require(f >= 0 && f < n_factors() && K.rows() == factor(f).n_random() && K.cols() > 0,
+            "a factor, and new effects of it");
     const LevelRecords& old = factor(f);
     const std::vector<Index>& columns = old.columns();
-    std::vector<Index> order = kept;  // positions among the old columns, those of Z first
-    for (Index j = 0; j < static_cast<Index>(columns.size()); ++j)
-      if (std::find(kept.begin(), kept.end(), j) == kept.end()) order.push_back(j);
+    const Index q = K.rows(), q_new = K.cols(), n_old = static_cast<Index>(columns.size());
     FactorState state;
-    for (const Index j : order) state.columns.push_back(columns[static_cast<std::size_t>(j)]);
-    state.n_random = static_cast<Index>(kept.size());
+    state.columns.assign(static_cast<std::size_t>(q_new), kNoColumn);
+    state.columns.insert(state.columns.end(), columns.begin(), columns.end());
+    state.n_random = q_new;
     state.n_levels = old.n_levels();
-    const LevelRecords shape(state.columns, state.n_random, 0);
-    const Index size = shape.position(state.n_random - 1, static_cast<Index>(order.size()) - 1) + 1;
-    state.records.resize(static_cast<std::size_t>(size * state.n_levels));
+    const LevelRecords shape(state.columns, q_new, 0);
+    state.records.resize(static_cast<std::size_t>(shape.size() * state.n_levels));
+    Matrix products(q, n_old);
     for (Index l = 0; l < state.n_levels; ++l) {
       const double* from = old.record(l);
-      double* to = state.records.data() + l * size;
+      double* to = state.records.data() + l * shape.size();
+      for (Index b = 0; b < n_old; ++b)
+        for (Index a = 0; a < q; ++a) products(a, b) = from[old.position(a, b)];
+      const Matrix left = K.transpose() * products, own = left.leftCols(q) * K;
       to[0] = from[0];
-      for (Index a = 0; a < state.n_random; ++a)
-        for (std::size_t b = static_cast<std::size_t>(a); b < order.size(); ++b)
-          to[shape.position(a, static_cast<Index>(b))] =
-              from[old.position(order[static_cast<std::size_t>(a)], order[b])];
+      for (Index a = 0; a < q_new; ++a) {
+        for (Index b = a; b < q_new; ++b) to[shape.position(a, b)] = own(a, b);
+        for (Index b = 0; b < n_old; ++b) to[shape.position(a, q_new + b)] = left(a, b);
+      }
     }
     number[static_cast<std::size_t>(f)] = static_cast<Index>(out.factors.size());
     out.factors.push_back(std::move(state));
   }
   for (const PairBlocks& pairs : pairs_) {
-    const auto *major = kept_of(pairs.major), *minor = kept_of(pairs.minor);
-    if (!major || !minor) continue;
-    PairBlocks kept = pairs;
-    kept.major = number[static_cast<std::size_t>(pairs.major)];
-    kept.minor = number[static_cast<std::size_t>(pairs.minor)];
-    kept.block_size = static_cast<Index>(major->size() * minor->size());
-    kept.values.clear();
-    const Index q = factor(pairs.major).n_random();
+    const Index major = number[static_cast<std::size_t>(pairs.major)];
+    const Index minor = number[static_cast<std::size_t>(pairs.minor)];
+    if (major < 0 || minor < 0) continue;
+    const Matrix& K = effects[static_cast<std::size_t>(major)].second;
+    const Matrix& L = effects[static_cast<std::size_t>(minor)].second;
+    PairBlocks changed = pairs;
+    changed.major = major;
+    changed.minor = minor;
+    changed.block_size = K.cols() * L.cols();
+    changed.values.resize(static_cast<std::size_t>(pairs.n_pairs() * changed.block_size));
     for (Index k = 0; k < pairs.n_pairs(); ++k)
-      for (const Index b : *minor)
-        for (const Index a : *major)
-          kept.values.push_back(
-              pairs.values[static_cast<std::size_t>(k * pairs.block_size + a + q * b)]);
-    out.pairs.push_back(std::move(kept));
+      Eigen::Map<Matrix>(changed.values.data() + k * changed.block_size, K.cols(), L.cols()) =
+          K.transpose() *
+          Eigen::Map<const Matrix>(pairs.values.data() + k * pairs.block_size, K.rows(), L.rows()) *
+          L;
+    out.pairs.push_back(std::move(changed));
   }
   return Statistics(std::move(out));
 }

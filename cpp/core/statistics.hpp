@@ -89,10 +89,12 @@ class Statistics {
   // After finish(): another response in place of the one that was read; the products with columns
   // that are not among `x_columns` or those of Z are left as they were.
   void replace_response(const Response& response);
-  // After finish(): the same rows with fewer random effects. By factor that stays, its number and
-  // which of its columns of Z do; the others' products are kept with those of X and y.
-  using Selection = std::vector<std::pair<Index, std::vector<Index>>>;
-  Statistics selected(const Selection& selection) const;
+  // After finish(): the same rows with other random effects, linear combinations Z K of those of a
+  // factor. By factor that stays, its number and K. Z K are no columns of U: their number there is
+  // kNoColumn.
+  using Effects = std::vector<std::pair<Index, Matrix>>;
+  static constexpr Index kNoColumn = -1;
+  Statistics with_effects(const Effects& effects) const;
 
   Index n_columns() const { return static_cast<Index>(plan_.columns.size()); }
   Index n_factors() const { return static_cast<Index>(factors_.size()); }

@@ -46,7 +46,7 @@ class Statistics:
     def level_rows(self, factor: int) -> npt.NDArray[np.int64]: ...
     def pairs(self) -> list[tuple[int, int, int, IntArray, npt.NDArray[np.int32], FloatArray]]: ...
     def pair_counts(self) -> list[tuple[int, int, int]]: ...
-    def selected(self, selection: Sequence[tuple[int, Sequence[int]]]) -> Statistics: ...
+    def with_effects(self, effects: Sequence[tuple[int, FloatArray]]) -> Statistics: ...
     def replace_response(self, response: Response) -> None: ...
     def __copy__(self) -> Statistics: ...
     @property
@@ -91,7 +91,6 @@ class BlockObjective:
         self,
         statistics: Statistics,
         x_columns: Sequence[int],
-        z_columns: Sequence[int],
         free_entries: Sequence[tuple[int, int]],
     ) -> None: ...
     def evaluate(
@@ -133,7 +132,6 @@ class SparseObjective:
         *,
         statistics: Statistics,
         x_columns: Sequence[int],
-        z_columns: Sequence[int],
         members: Sequence[Sequence[int]],
         blocks: Sequence[int],
         memory_limit: float,
@@ -230,6 +228,38 @@ def minimize(
 ) -> Optimum: ...
 def chart(*, blocks: Sequence[int], factor: FloatArray) -> tuple[FloatArray, FloatArray]: ...
 def canonical_factor(*, blocks: Sequence[int], factor: FloatArray) -> FloatArray: ...
+
+class BootstrapModel:
+    def __init__(
+        self,
+        *,
+        effects: Sequence[tuple[int, FloatArray]],
+        x_columns: Sequence[int],
+        members: Sequence[Sequence[int]],
+        blocks: Sequence[int],
+        criterion: Criterion | bool,
+        always: Sequence[FloatArray],
+        if_flat: Sequence[FloatArray],
+    ) -> None: ...
+
+class Bootstrap:
+    def __init__(
+        self,
+        *,
+        statistics: Statistics,
+        x_columns: Sequence[int],
+        lambdas: Sequence[FloatArray],
+        sigma: float,
+        models: Sequence[BootstrapModel],
+        max_evaluations: int,
+        tolerance: float,
+        memory_limit: float,
+        seed: int,
+    ) -> None: ...
+    def run(self, *, first: int, n: int, n_threads: int) -> list[dict[str, FloatArray]]: ...
+    @property
+    def seconds(self) -> tuple[float, float]: ...
+
 def fill_matrix(
     recipes: Sequence[tuple[Any, ...]],
     columns: Sequence[int],

@@ -235,7 +235,6 @@ class Problem:
                 self.core = _core.SparseObjective(
                     statistics=statistics.core,
                     x_columns=self._columns,
-                    z_columns=design.z_columns,
                     members=[design.members(f) for f in range(len(design.groups))],
                     blocks=design.blocks,
                     memory_limit=memory_limit(),
@@ -244,7 +243,7 @@ class Problem:
                 raise _too_large(statistics, error.args[0]) from None
         else:
             self.core = _core.BlockObjective(
-                statistics.core, self._columns, design.z_columns, self.structure.block_entries
+                statistics.core, self._columns, self.structure.block_entries
             )
         self.units = Units(self.design, statistics, self.core, self.kept, self._cross, response_fit)
 

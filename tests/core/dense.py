@@ -61,9 +61,7 @@ def statistics(design, n_threads=1):
 def objective(design, core=None):
     q, p = design.Z.shape[1], design.X.shape[1]
     entries = [(i, j) for j in range(q) for i in range(q)]
-    return _core.BlockObjective(
-        core or statistics(design), list(range(q, q + p)), list(range(q)), entries
-    )
+    return _core.BlockObjective(core or statistics(design), list(range(q, q + p)), entries)
 
 
 def scaled(design, core):

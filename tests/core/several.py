@@ -131,7 +131,6 @@ def objective(design, core=None, memory_limit=1e9):
     return _core.SparseObjective(
         statistics=core or statistics(design),
         x_columns=list(range(q, q + p)),
-        z_columns=list(range(q)),
         members=members,
         blocks=blocks(design),
         memory_limit=memory_limit,

@@ -72,7 +72,7 @@ def test_one_factor_against_scipy(seed, blocks, reml):
         at += size
     q, p = sum(blocks), design.X.shape[1]
     statistics = dense.statistics(design)
-    core = _core.BlockObjective(statistics, list(range(q, q + p)), list(range(q)), entries)
+    core = _core.BlockObjective(statistics, list(range(q, q + p)), entries)
     found = minimum(core, blocks, 0.5, reml)
     check_optimum(found, lambda F: dense.criterion(design, core, F, reml), blocks, seed)
 
@@ -126,7 +126,7 @@ def test_stops_at_the_limit_of_evaluations(core):
 def test_no_random_terms():
     design = dense.random_design(5, 2)
     statistics = dense.statistics(design)
-    core = _core.BlockObjective(statistics, [2, 3], [], [])
+    core = _core.BlockObjective(statistics.with_effects([]), [2, 3], [])
     found = minimum(core, [], 0.5)
     assert found.status == Status.closed_form
     assert found.n_evaluations == 1

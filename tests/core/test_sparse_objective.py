@@ -221,7 +221,6 @@ def test_shapes_are_checked():
         _core.SparseObjective(
             statistics=several.statistics(design),
             x_columns=[design.q],
-            z_columns=list(range(design.q)),
             members=[[0], [0], [1]][: len(design.factors)],
             blocks=[1],
             memory_limit=1e9,

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <memory>
+#include <variant>
+
+#include "block_objective.hpp"
+#include "optimizer.hpp"
+#include "response_draws.hpp"
+#include "sparse_objective.hpp"
+
+// Models fitted to responses drawn on the statistics (response_draws.hpp), replicate after
+// replicate. No row is read, and none is made: a replicate costs a draw and a fit.
+//
+// Each replicate has a stream of random numbers of its own, so that it does not depend on the
+// thread that runs it. Each thread has statistics of its own, whose response is replaced.
+
+namespace blocklmm {
+
+// One of the models that are fitted to each response.
+struct BootstrapModel {
+  Statistics::Effects effects;  // linear combinations of those of the statistics
+  std::vector<Index> x_columns;
+  Members members;
+  std::vector<Index> blocks;
+  Criterion criterion;
+  Starts starts;
+};
+
+// In the units of the statistics' columns where not said otherwise.
+struct Replicate {
+  Status status = Status::exact_fit;
+  double value = 0;  // f but for constants that no response changes
+  double sigma = 0;
+  Matrix factor;  // of T, in the units of Standardization, which are those of every response
+  Vector beta;    // of X in units of Standardization, y in its own
+  Matrix inverse_factor;  // R_XX^-1, in units of Standardization: Var(beta^) = sigma^2 N_X N_X'
+};
+
+class Bootstrap {
+ public:
+  // y = Zb + e with a lambda by factor, in the units of the statistics, and sigma. All columns of X that some model has must be in x_columns.
+  Bootstrap(const Statistics& statistics, std::vector<Index> x_columns, std::vector<Matrix> lambdas,
+            double sigma, std::vector<BootstrapModel> models, const OptimizerOptions& options,
+            const Blas& blas, double memory_limit, std::uint64_t seed);
+  ~Bootstrap();
+
+  // Replicates first … first + n - 1, model after model within each.
+  std::vector<Replicate> run(Index first, Index n, int n_threads);
+
+  struct Seconds {
+    double drawing = 0, fitting = 0;  // of all threads
+  };
+  const Seconds& seconds() const { return seconds_; }
+
+ private:
+  class Worker;
+  const Statistics& statistics_;
+  std::vector<Matrix> lambdas_;
+  double sigma_;
+  std::vector<BootstrapModel> models_;
+  OptimizerOptions options_;
+  Blas blas_;
+  double memory_limit_;
+  std::uint64_t seed_;
+  std::unique_ptr<Elimination> plan_;  // none without random effects
+  std::unique_ptr<ResponseDraws> draws_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  Seconds seconds_;
+};
+
+}  // namespace blocklmm
