@@ -194,6 +194,8 @@ class Units:
 
     Attributes
     ----------
+    unshift : array of shape (p, p)
+        Takes coefficients of shifted columns to those of X_K.
     expressed : array of shape (p, columns of X)
         X = X_K expressed, with X_K the kept columns: the identity, and how dropped columns depend
         on them.
@@ -224,16 +226,16 @@ class Units:
                 self.z_basis[anchor, j] = -shift[design.z_columns[j]] / z_scale[j]
 
         columns = [design.x_columns[k] for k in kept]
-        self._unshift, self.expressed = _undo_shifts(design, shift, kept, cross)
-        self.log_det = -2 * float(np.linalg.slogdet(self._unshift)[1])
-        self.x_basis = self._unshift / self.x_scale
+        self.unshift, self.expressed = _undo_shifts(design, shift, kept, cross)
+        self.log_det = -2 * float(np.linalg.slogdet(self.unshift)[1])
+        self.x_basis = self.unshift / self.x_scale
         self._response_fit = response_fit[columns]
         u = np.zeros(len(design.x_columns)) if design.ones is None else design.ones
         self._constant = self.expressed @ u * shift[-1]
 
     def beta(self, inverse_factor: FloatArray) -> FloatArray:
         """Return the fixed effects in the user's units."""
-        return np.asarray(self._unshift @ self.shifted_beta(inverse_factor) + self._constant)
+        return np.asarray(self.unshift @ self.shifted_beta(inverse_factor) + self._constant)
 
     def shifted_beta(self, inverse_factor: FloatArray) -> FloatArray:
         """Return the fixed effects of the statistics' columns, which are about their shift."""
