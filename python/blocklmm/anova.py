@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import chdtrc
 
-from .errors import DataError
 from .fit import LinearMixedFit
+from .inference.comparison import by_one_likelihood, require_same_response
 
 
 def anova(*fits: LinearMixedFit) -> pd.DataFrame:
@@ -44,25 +44,8 @@ def anova(*fits: LinearMixedFit) -> pd.DataFrame:
     parameters lies in a half-space), and ``notes`` says so. Without an added variance
     ``p_boundary`` is ``p_chisq``.
     """
-    if len(fits) < 2:
-        raise ValueError("anova compares two or more fits")
-    for fit in fits:
-        if not isinstance(fit, LinearMixedFit):
-            raise TypeError(f"anova compares fits, not {type(fit).__name__!r}")
-    first = fits[0]
-    for other in fits[1:]:
-        if not first.is_of_same_response(other):
-            raise DataError(
-                "the fits are not to the same data: "
-                f"{first.response_name!r} in {first.nobs} rows and {other.response_name!r} in "
-                f"{other.nobs} rows have different values or weights (other rows dropped for "
-                "missing values?)"
-            )
-    notes = []
-    same_fixed = all(set(fit.params.index) == set(first.params.index) for fit in fits)
-    if any(fit.reml for fit in fits) and not (same_fixed and all(fit.reml for fit in fits)):
-        fits = tuple(fit.refit_ml() if fit.reml else fit for fit in fits)
-        notes.append("REML fits were refitted by ML")
+    require_same_response(fits, "anova")
+    fits, notes = by_one_likelihood(fits)
     ordered = sorted(fits, key=lambda fit: fit.n_parameters)
 
     rows = []
