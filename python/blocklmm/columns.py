@@ -28,7 +28,7 @@ from .factors import (
     contrasts_of,
     parse_category,
 )
-from .formula import Formula, Term, arithmetic
+from .formula import Formula, Term, arithmetic, in_r
 from .frames import Categories, Frame, array_column, require_numbers
 
 Recipe = tuple[Any, ...]
@@ -278,7 +278,7 @@ class _Builder:
                 out.append(Coded(recipe, fixed_name, random_name, is_numeric=False))
             return out
         suffixes = factor.expression.suffixes if isinstance(factor, ExpressionFactor) else [""]
-        label = text.replace(" ** ", "^").replace("**", "^")
+        label = in_r(text)
         return [
             Coded(
                 self._numeric(text, part, text),
