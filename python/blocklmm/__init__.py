@@ -14,6 +14,7 @@ from .errors import (
     RankDeficientError,
 )
 from .fit import LinearMixedFit
+from .inference.comparison import compare
 from .model import LinearMixedModel, lmer
 from .optimize import Certificate, FitOptions
 from .varcorr import VarCorr
@@ -34,6 +35,7 @@ __all__ = [
     "RankDeficientError",
     "VarCorr",
     "anova",
+    "compare",
     "datasets",
     "lmer",
 ]

@@ -1,4 +1,4 @@
-"""Likelihood-ratio tests between nested fits, on the boundary where a variance is tested."""
+"""F tests of a fit's terms; likelihood-ratio tests between nested fits, on the boundary too."""
 
 from __future__ import annotations
 
@@ -6,36 +6,55 @@ import numpy as np
 import pandas as pd
 from scipy.special import chdtrc
 
-from .errors import DataError
 from .fit import LinearMixedFit
+from .inference.comparison import by_one_likelihood, require_same_response
+from .inference.terms import anova_table
 
 
-def anova(*fits: LinearMixedFit) -> pd.DataFrame:
-    """Compare nested models by likelihood-ratio tests, as R's ``anova(fit0, fit1)``.
+def anova(
+    *fits: LinearMixedFit,
+    type: int | str | None = None,  # noqa: A002
+    ddf: str | None = None,
+) -> pd.DataFrame:
+    """Test the terms of one model, or compare nested models, as R's ``anova``.
 
     Parameters
     ----------
     *fits : LinearMixedFit
-        Two or more fits to the same response. REML fits that differ in their fixed effects, and
-        REML fits among ML fits, are refitted by ML; the index is then named "refitted by ML".
+        One fit, for F tests of its fixed terms; or two or more to the same response, for
+        likelihood-ratio tests. REML fits that differ in their fixed effects, and REML fits among
+        ML fits, are refitted by ML; the index is then named "refitted by ML".
+    type : {3, 2, 1}, optional
+        Of one fit: SAS's type of hypotheses, 3 by default, as lmerTest defines them.
+    ddf : str, optional
+        Of one fit: the method for the denominator's degrees of freedom.
 
     Returns
     -------
     DataFrame
-        One row a model, fewest parameters first, indexed by formula: npar, AIC, BIC, logLik,
-        deviance (the criterion that was compared), and against the row above Chisq, Df, p_chisq
-        and p_boundary. ``attrs["notes"]`` says what was refitted, and where ``p_boundary`` is only
-        an upper bound.
+        Of one fit, one row a term: sum_sq, mean_sq, num_df, den_df, F, p_value. num_df is 0 where
+        nothing of a term is left to test.
+
+        Of several, one row a model, fewest parameters first, indexed by formula: npar, AIC, BIC,
+        logLik, deviance (the criterion that was compared), and against the row above Chisq, Df,
+        p_chisq and p_boundary.
+
+        ``attrs["notes"]`` says how terms were tested; what was refitted, and where ``p_boundary``
+        is only an upper bound.
 
     Raises
     ------
     DataError
         If the fits are not to the same response and number of rows.
     ValueError, TypeError
-        If fewer than two fits, or other things, are given.
+        If no fits, or other things, are given; for an unknown type or ddf, or one beside several
+        fits.
 
     Notes
     -----
+    Type I adjusts a term for those before it, type II for all that do not contain it, type III
+    weighs cells alike (see ``blocklmm.inference.hypotheses``).
+
     A variance of zero lies on the boundary, and the statistic's null distribution is a mixture
     (Self & Liang 1987; Stram & Lee 1994): for m added parameters, one of them a variance,
     half chi^2(m-1) + half chi^2(m); a first random intercept has half chi^2(0) + half chi^2(1), a
@@ -44,25 +63,12 @@ def anova(*fits: LinearMixedFit) -> pd.DataFrame:
     parameters lies in a half-space), and ``notes`` says so. Without an added variance
     ``p_boundary`` is ``p_chisq``.
     """
-    if len(fits) < 2:
-        raise ValueError("anova compares two or more fits")
-    for fit in fits:
-        if not isinstance(fit, LinearMixedFit):
-            raise TypeError(f"anova compares fits, not {type(fit).__name__!r}")
-    first = fits[0]
-    for other in fits[1:]:
-        if not first.is_of_same_response(other):
-            raise DataError(
-                "the fits are not to the same data: "
-                f"{first.response_name!r} in {first.nobs} rows and {other.response_name!r} in "
-                f"{other.nobs} rows have different values or weights (other rows dropped for "
-                "missing values?)"
-            )
-    notes = []
-    same_fixed = all(set(fit.params.index) == set(first.params.index) for fit in fits)
-    if any(fit.reml for fit in fits) and not (same_fixed and all(fit.reml for fit in fits)):
-        fits = tuple(fit.refit_ml() if fit.reml else fit for fit in fits)
-        notes.append("REML fits were refitted by ML")
+    if len(fits) == 1 and isinstance(fits[0], LinearMixedFit):
+        return anova_table(fits[0], 3 if type is None else type, ddf)
+    require_same_response(fits, "anova")
+    if type is not None or ddf is not None:
+        raise ValueError("type and ddf are about the terms of one fit; anova was given several")
+    fits, notes = by_one_likelihood(fits)
     ordered = sorted(fits, key=lambda fit: fit.n_parameters)
 
     rows = []

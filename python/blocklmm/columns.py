@@ -7,7 +7,7 @@ its contrasts where the term without it is in the model, and one indicator per l
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -28,7 +28,7 @@ from .factors import (
     contrasts_of,
     parse_category,
 )
-from .formula import Formula, Term, arithmetic
+from .formula import Formula, Term, arithmetic, in_r
 from .frames import Categories, Frame, array_column, require_numbers
 
 Recipe = tuple[Any, ...]
@@ -77,6 +77,22 @@ def build(
     return _Builder(formula, frame, contrasts or {}, rows).build(weights, offset)
 
 
+def coded_by_contrasts(
+    terms: Sequence[Term], is_category: Callable[[str], bool]
+) -> set[tuple[Term, str]]:
+    """Return the factors of terms that take contrasts, not all their indicators.
+
+    Those without which the term is in the model. Without an intercept the first category met takes
+    all its indicators, and the others are coded as if there were one (R's ``model.matrix``).
+    """
+    known: set[frozenset[str]] = {frozenset(term) for term in terms} | {frozenset()}
+    out = {(term, f) for term in terms for f in term if frozenset(term) - {f} in known}
+    if () not in terms:
+        first = next(((term, f) for term in terms for f in term if is_category(f)), None)
+        out -= {first} if first else set()
+    return out
+
+
 class _Builder:
     def __init__(
         self,
@@ -110,6 +126,7 @@ class _Builder:
 
         x = self._code_terms(formula.fixed)
         design.x_names = [c.fixed_name for _, c in x]
+        design.x_terms = [term for term, _ in x]
         design.ones = self._ones(formula.fixed, x)
         design.groups = list(dict.fromkeys(random.group for random in formula.random))
         for random in formula.random:
@@ -215,20 +232,10 @@ class _Builder:
     def _code_terms(
         self, terms: Sequence[Term], is_random: bool = False
     ) -> list[tuple[Term, Coded]]:
-        # Without an intercept the first factor met takes all its indicators (R's model.matrix)
-        known: set[frozenset[str]] = {frozenset(term) for term in terms} | {frozenset()}
-        full = None
-        if () not in terms:
-            categories = ((t, f) for t in terms for f in t if self._is_category(f))
-            full = next(categories, None)
+        reduced = coded_by_contrasts(terms, self._is_category)
         out: list[tuple[Term, Coded]] = []
         for term in terms:
-            parts = [
-                self._code_factor(
-                    f, (term, f) != full and frozenset(term) - {f} in known, is_random
-                )
-                for f in term
-            ]
+            parts = [self._code_factor(f, (term, f) in reduced, is_random) for f in term]
             # R's order: the first factor's columns run fastest
             out += [(term, self._multiply(chosen[::-1])) for chosen in product(*reversed(parts))]
         return out
@@ -271,7 +278,7 @@ class _Builder:
                 out.append(Coded(recipe, fixed_name, random_name, is_numeric=False))
             return out
         suffixes = factor.expression.suffixes if isinstance(factor, ExpressionFactor) else [""]
-        label = text.replace(" ** ", "^").replace("**", "^")
+        label = in_r(text)
         return [
             Coded(
                 self._numeric(text, part, text),

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from . import _core
 from .factors import CategoryFactor, ExpressionFactor, Factor
-from .formula import Formula
+from .formula import Formula, Term
 from .frames import Frame, Numbers, Source
 
 Recipe = tuple[Any, ...]
@@ -32,6 +32,8 @@ class Design:
         Where each column of X stands in U.
     x_recipes : list of int
         The recipe of each column of X as the user means it.
+    x_terms : list of Term
+        The term that each column of X belongs to.
     inner_shifts : list of (int, int, float)
         Columns j of X, products of indicators and a covariate, that stand in U with the covariate
         less a constant c: x_j - c x_k, with k the column of the indicators alone.
@@ -58,6 +60,7 @@ class Design:
     x_recipes: list[int] = field(default_factory=list)
     inner_shifts: list[tuple[int, int, float]] = field(default_factory=list)
     x_names: list[str] = field(default_factory=list)
+    x_terms: list[Term] = field(default_factory=list)
     z_names: list[str] = field(default_factory=list)
     groups: list[tuple[str, ...]] = field(default_factory=list)
     blocks: list[int] = field(default_factory=list)

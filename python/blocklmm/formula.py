@@ -118,6 +118,11 @@ def arithmetic(text: str) -> str:
     return _translate(text, 0, len(text), is_value=True).text.strip()
 
 
+def in_r(text: str) -> str:
+    """Return a factor of a term with R's sign for powers, ``I(x^2)``."""
+    return text.replace(" ** ", "^").replace("**", "^")
+
+
 @dataclass(frozen=True, slots=True)
 class _Part:
     """Text for formulaic, and where in the formula each of its characters comes from."""

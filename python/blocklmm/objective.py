@@ -178,6 +178,14 @@ class Units:
         Cross products of the statistics' columns.
     response_fit : array of shape (columns before y,)
         What the second pass took from the response, on shifted columns.
+
+    Attributes
+    ----------
+    unshift : array of shape (p, p)
+        Takes coefficients of shifted columns to those of X_K.
+    expressed : array of shape (p, columns of X)
+        X = X_K expressed, with X_K the kept columns: the identity, and how dropped columns depend
+        on them.
     """
 
     def __init__(
@@ -205,15 +213,16 @@ class Units:
                 self.z_basis[anchor, j] = -shift[design.z_columns[j]] / z_scale[j]
 
         columns = [design.x_columns[k] for k in kept]
-        self._unshift, ones = _undo_shifts(design, shift, kept, cross)
-        self.log_det = -2 * float(np.linalg.slogdet(self._unshift)[1])
-        self.x_basis = self._unshift / self.x_scale
+        self.unshift, self.expressed = _undo_shifts(design, shift, kept, cross)
+        self.log_det = -2 * float(np.linalg.slogdet(self.unshift)[1])
+        self.x_basis = self.unshift / self.x_scale
         self._response_fit = response_fit[columns]
-        self._constant = ones * shift[-1]
+        u = np.zeros(len(design.x_columns)) if design.ones is None else design.ones
+        self._constant = self.expressed @ u * shift[-1]
 
     def beta(self, inverse_factor: FloatArray) -> FloatArray:
         """Return the fixed effects in the user's units."""
-        return np.asarray(self._unshift @ self.shifted_beta(inverse_factor) + self._constant)
+        return np.asarray(self.unshift @ self.shifted_beta(inverse_factor) + self._constant)
 
     def shifted_beta(self, inverse_factor: FloatArray) -> FloatArray:
         """Return the fixed effects of the statistics' columns, which are about their shift."""
@@ -245,12 +254,12 @@ class Units:
 def _undo_shifts(
     design: Design, shift: FloatArray, kept: Sequence[int], cross: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Return how coefficients of shifted columns become those of X, and X's way to make ones.
+    """Return how coefficients of shifted columns become those of X_K, and X in terms of X_K.
 
     All columns are shifted by X~ = X U, with U the identity less c_j times the way to a constant
     (outer shifts) or times another column (inner ones). Columns K are kept and D dropped, with
-    X~_D = X~_K C by least squares. Then X_K = X~_K N with N = U^-1[K, K] + C U^-1[D, K], so that
-    beta = N^-1 beta~, and with X u = 1 also X_K N^-1 (U^-1[K, :] + C U^-1[D, :]) u = 1.
+    X~_D = X~_K C by least squares. Then X = X~_K N with N = U^-1[K, :] + C U^-1[D, :], so that
+    beta = N_K^-1 beta~ and X = X_K N_K^-1 N.
     """
     p = len(design.x_columns)
     u = np.zeros(p) if design.ones is None else design.ones
@@ -263,7 +272,7 @@ def _undo_shifts(
     K = np.asarray(kept, dtype=np.intp)
     D = np.setdiff1d(np.arange(p), K)
     if len(D) == 0:
-        return U, u
+        return U, np.eye(p)
     columns = np.asarray(design.x_columns, dtype=np.intp)
     scale = np.sqrt(np.diag(cross)[columns[K]])
     inner = cross[np.ix_(columns[K], columns[K])] / np.outer(scale, scale)
@@ -272,4 +281,6 @@ def _undo_shifts(
     inverse = np.linalg.inv(U)
     to_kept = inverse[K] + C @ inverse[D]
     unshift = np.linalg.inv(to_kept[:, K])
-    return unshift, unshift @ to_kept @ u
+    expressed = unshift @ to_kept
+    expressed[:, K] = np.eye(len(K))
+    return unshift, expressed

@@ -14,16 +14,10 @@ from scipy.special import ndtri
 from . import _core
 from .errors import InferenceError
 from .inference.between_within import between_within_df
-from .inference.fixed_errors import (
-    DDF,
-    ConstantDf,
-    FixedErrors,
-    check_level,
-    t_quantile,
-    two_sided_p,
-)
+from .inference.fixed_errors import DDF, ConstantDf, FixedErrors
 from .inference.kenward_roger import KenwardRoger
 from .inference.satterthwaite import Satterthwaite
+from .inference.tails import check_level, t_p_values, t_quantiles
 from .inference.variance_derivatives import VarianceDerivatives, variance_derivatives
 from .optimize import Certificate, Optimum
 from .problem import Problem
@@ -210,7 +204,7 @@ class FittedParameters:
     @property
     def pvalues(self) -> pd.Series[float]:
         """Two-sided p-values of the fixed effects, by t on Satterthwaite's degrees of freedom."""
-        return self._series(two_sided_p(self.tvalues, self.df), "p_value")
+        return self._series(t_p_values(np.asarray(self.tvalues), np.asarray(self.df)), "p_value")
 
     def cov_params(self, ddf: str | None = None) -> pd.DataFrame:
         """Return the covariance matrix of the fixed effects.
@@ -259,7 +253,8 @@ class FittedParameters:
         if method != "wald":
             raise ValueError(f"method is 'wald', not {method!r}")
         errors = self._fixed_errors("asymptotic" if ddf is None else ddf)
-        half = t_quantile(level, errors.df(np.eye(len(self._beta)))) * np.sqrt(np.diag(errors.cov))
+        df = errors.df(np.eye(len(self._beta)))
+        half = t_quantiles(1 - check_level(level), df) * np.sqrt(np.diag(errors.cov))
         return pd.DataFrame({"lower": self.params - half, "upper": self.params + half})
 
     @cached_property

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from .fixed_errors import FTest, f_tail, orthogonal_tests
+from .fixed_errors import FTest
+from .tails import f_p_value
 from .variance_derivatives import VarianceDerivatives
+from .wald import uncorrelated
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -56,13 +58,13 @@ class KenwardRoger:
 
     def f_test(self, L: FloatArray, estimate: FloatArray) -> FTest:
         """Test L beta = 0: a scaled F that has the moments of an F distribution."""
-        t2, directions, _ = orthogonal_tests(L, estimate, self.cov)
+        t2, weights = uncorrelated(estimate, L @ self.cov @ L.T)
         q = len(t2)
         if q == 0:
             return FTest(np.nan, 0, np.nan, np.nan)
-        den_df, scaling = self._moments(directions)
+        den_df, scaling = self._moments(weights @ L)
         F = scaling * float(t2.sum()) / q
-        return FTest(F, q, den_df, f_tail(F, q, den_df))
+        return FTest(F, q, den_df, f_p_value(F, q, den_df))
 
     def _moments(self, L: FloatArray) -> tuple[float, float]:
         """Return df and scale of F for independent rows (Halekoh & Hojsgaard 2014, sec. 3.1)."""

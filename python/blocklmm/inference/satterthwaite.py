@@ -7,8 +7,10 @@ import numpy.typing as npt
 
 from blocklmm.errors import warn
 
-from .fixed_errors import FTest, f_tail, orthogonal_tests
+from .fixed_errors import FTest
+from .tails import f_p_value
 from .variance_derivatives import VarianceDerivatives
+from .wald import uncorrelated
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -82,12 +84,12 @@ class Satterthwaite:
 
     def f_test(self, L: FloatArray, estimate: FloatArray) -> FTest:
         """Test L beta = 0: F on the df that match the mean of its independent t^2 (sec. 2.3)."""
-        t2, directions, _ = orthogonal_tests(L, estimate, self.cov)
+        t2, weights = uncorrelated(estimate, L @ self.cov @ L.T)
         q = len(t2)
         if q == 0:
             return FTest(np.nan, 0, np.nan, np.nan)
-        F, nu = float(t2.sum()) / q, self.df(directions)
-        return FTest(F, q, den_df := _joint_df(nu), f_tail(F, q, den_df))
+        F, nu = float(t2.sum()) / q, self.df(weights @ L)
+        return FTest(F, q, den_df := _joint_df(nu), f_p_value(F, q, den_df))
 
 
 def _joint_df(nu: FloatArray) -> float:

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from blocklmm.inference.fixed_errors import FixedErrors, t_quantile, two_sided_p
+from blocklmm.inference.fixed_errors import FixedErrors
+from blocklmm.inference.tails import check_level, t_p_values, t_quantiles
 
 if TYPE_CHECKING:
     from blocklmm.parameters import FittedParameters
@@ -26,7 +27,7 @@ def fixed(fit: FittedParameters, errors: FixedErrors, level: float) -> pd.DataFr
     """Return one row a fixed effect."""
     estimate, std_error = fit.params.to_numpy(), np.sqrt(np.diag(errors.cov))
     df = errors.df(np.eye(len(estimate)))
-    half = t_quantile(level, df) * std_error
+    half = t_quantiles(1 - check_level(level), df) * std_error
     return pd.DataFrame(
         {
             "term": list(fit.params.index),
@@ -34,7 +35,7 @@ def fixed(fit: FittedParameters, errors: FixedErrors, level: float) -> pd.DataFr
             "std_error": std_error,
             "statistic": estimate / std_error,
             "df": df,
-            "p_value": two_sided_p(estimate / std_error, df),
+            "p_value": t_p_values(estimate / std_error, df),
             "conf_low": estimate - half,
             "conf_high": estimate + half,
         }

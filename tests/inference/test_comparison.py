@@ -1,0 +1,81 @@
+"""Models side by side by information criteria."""
+
+from __future__ import annotations
+
+import blocklmm as bl
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.bad_data import says
+
+SLEEP = bl.datasets.load("sleepstudy")
+SLOPES = bl.lmer("Reaction ~ Days + (Days | Subject)", SLEEP)
+APART = bl.lmer("Reaction ~ Days + (Days || Subject)", SLEEP)
+INTERCEPTS = bl.lmer("Reaction ~ Days + (1 | Subject)", SLEEP)
+CURVED = bl.lmer("Reaction ~ Days + I(Days^2) + (Days | Subject)", SLEEP)
+
+
+def test_table():
+    table = bl.compare(INTERCEPTS, SLOPES, APART)
+    assert list(table.columns) == ["npar", "logLik", "AIC", "delta_AIC", "akaike_weight", "BIC"]
+    assert list(table.index) == [APART.formula, SLOPES.formula, INTERCEPTS.formula]
+    assert table["npar"].tolist() == [5, 6, 4]
+    np.testing.assert_allclose(table["AIC"], [APART.aic, SLOPES.aic, INTERCEPTS.aic])
+    np.testing.assert_allclose(table["BIC"], [APART.bic, SLOPES.bic, INTERCEPTS.bic])
+    np.testing.assert_allclose(table["logLik"], [APART.llf, SLOPES.llf, INTERCEPTS.llf])
+    assert table["delta_AIC"].iloc[0] == 0
+    assert table["akaike_weight"].sum() == pytest.approx(1)
+    ratio = table["akaike_weight"].iloc[0] / table["akaike_weight"].iloc[1]
+    assert ratio == pytest.approx(np.exp((SLOPES.aic - APART.aic) / 2))
+
+
+def test_notes():
+    notes = " ".join(bl.compare(INTERCEPTS, SLOPES).attrs["notes"])
+    for part in ("two units of AIC", "n = 180", "restricted", "Greven & Kneib 2010"):
+        assert part in notes
+    assert "refitted" not in notes
+    # the same variances in both, none of them zero
+    notes = " ".join(bl.compare(SLOPES, CURVED).attrs["notes"])
+    assert "Greven" not in notes
+    assert "refitted by ML" in notes
+    assert "restricted" not in notes
+
+
+def test_singular_fits_are_warned_of():
+    data = bl.datasets.load("Dyestuff2").assign(x=lambda d: np.arange(len(d)) % 5)
+    fits = [bl.lmer(f"Yield ~ {fixed} + (1 | Batch)", data, reml=False) for fixed in ("1", "x")]
+    assert fits[0].singular
+    assert "Greven" in " ".join(bl.compare(*fits).attrs["notes"])
+
+
+def test_different_fixed_effects_are_compared_by_ml():
+    table = bl.compare(SLOPES, CURVED)
+    by_ml = {fit.formula: fit.refit_ml().aic for fit in (SLOPES, CURVED)}
+    np.testing.assert_allclose(table["AIC"], [by_ml[f] for f in table.index], rtol=1e-12)
+    mixed = bl.compare(SLOPES, INTERCEPTS.refit_ml())
+    np.testing.assert_allclose(mixed["logLik"].iloc[0], SLOPES.refit_ml().llf, rtol=1e-12)
+
+
+def test_models_without_groups():
+    plain = bl.lmer("Reaction ~ Days", SLEEP)
+    table = bl.compare(plain, SLOPES)
+    assert table.index[-1] == plain.formula
+
+
+def test_agrees_with_anova():
+    table = bl.anova(SLOPES, CURVED).rename_axis("formula")
+    pd.testing.assert_frame_equal(
+        bl.compare(SLOPES, CURVED)[["npar", "logLik", "AIC", "BIC"]].sort_index(),
+        table[["npar", "logLik", "AIC", "BIC"]].sort_index(),
+    )
+
+
+def test_misuse():
+    with says(ValueError, "compare compares two or more"):
+        bl.compare(SLOPES)
+    with says(TypeError, "'str'"):
+        bl.compare(SLOPES, "fit")
+    other = bl.lmer("Reaction ~ Days + (1 | Subject)", SLEEP.iloc[1:])
+    with says(bl.DataError, "180 rows", "179 rows"):
+        bl.compare(SLOPES, other)
