@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import blocklmm as bl
 import numpy as np
 import pytest
 
@@ -56,3 +57,28 @@ def test_f_test_of_two_degrees_of_freedom():
     assert satterthwaite.statistic == pytest.approx(known["statistic"], rel=1e-5)
     assert satterthwaite.den_df == pytest.approx(known["ddf"], rel=1e-4)
     assert satterthwaite.p_value == pytest.approx(known["p.value"], rel=1e-4)
+
+
+TABLES = [
+    (name, ddf)
+    for name in CASES
+    for ddf, key in [("satterthwaite", "satterthwaite"), ("kenward-roger", "kr")]
+    if f"anova_type3_{key}" in reader.read("cases", name)
+]
+
+
+@pytest.mark.parametrize(("name", "ddf"), TABLES)
+def test_type_3_tables(name, ddf):
+    case = reader.read("cases", name)
+    key = "anova_type3_" + ("kr" if ddf == "kenward-roger" else ddf)
+    table = bl.anova(fitted(name), type=3, ddf=ddf)
+    # R counts columns that a rank deficiency dropped among the terms
+    expected = [row for row in case[key] if row["term"] in table.index]
+    assert [row["term"] for row in expected] == [t for t in table.index if table["num_df"][t] > 0]
+    for row in expected:
+        found = table.loc[row["term"]]
+        assert found["num_df"] == row["num_df"]
+        for mine, theirs in [("sum_sq", "sum_sq"), ("mean_sq", "mean_sq"), ("F", "F")]:
+            assert found[mine] == pytest.approx(row[theirs], rel=2e-5)
+        assert found["den_df"] == pytest.approx(row["den_df"], rel=1e-4)
+        assert found["p_value"] == pytest.approx(row["p"], rel=1e-3, abs=1e-300)

@@ -83,12 +83,18 @@ class Satterthwaite:
         return np.where(unknown | (v == 0), np.nan, out)
 
     def f_test(self, L: FloatArray, estimate: FloatArray) -> FTest:
-        """Test L beta = 0: F on the df that match the mean of its independent t^2 (sec. 2.3)."""
-        t2, weights = uncorrelated(estimate, L @ self.cov @ L.T)
+        """Test L beta = 0: F on the df that match the mean of its independent t^2 (sec. 2.3).
+
+        These are along the eigenvectors of L cov L' (Fai & Cornelius 1996), so that the df, as in
+        lmerTest, depend a little on the scale of L's rows.
+        """
+        cov = L @ self.cov @ L.T
+        t2, _ = uncorrelated(estimate, cov)
         q = len(t2)
         if q == 0:
             return FTest(np.nan, 0, np.nan, np.nan)
-        F, nu = float(t2.sum()) / q, self.df(weights @ L)
+        directions = np.linalg.eigh(cov)[1][:, -q:].T @ L
+        F, nu = float(t2.sum()) / q, self.df(directions)
         return FTest(F, q, den_df := _joint_df(nu), f_p_value(F, q, den_df))
 
 

@@ -32,6 +32,8 @@ def f_p_value(F: float, num_df: int, den_df: float) -> float:
 
 def check_level(level: float) -> float:
     """Return a coverage, or raise a ValueError that says what it is."""
-    if not isinstance(level, int | float | np.number) or not 0 < level < 1:
-        raise ValueError(f"level is a coverage between 0 and 1, such as 0.95, not {level!r}")
+    if not isinstance(level, int | float | np.number) or not 0.5 <= level < 1:
+        raise ValueError(
+            f"level is between 0 and 1, and a coverage: 0.95, not 0.05; given was {level!r}"
+        )
     return float(level)
