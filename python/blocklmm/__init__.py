@@ -15,6 +15,7 @@ from .errors import (
 )
 from .fit import LinearMixedFit
 from .inference.comparison import compare
+from .inference.ranova import ranova
 from .model import LinearMixedModel, lmer
 from .optimize import Certificate, FitOptions
 from .varcorr import VarCorr
@@ -38,5 +39,6 @@ __all__ = [
     "compare",
     "datasets",
     "lmer",
+    "ranova",
 ]
 __version__ = "0.1.0"

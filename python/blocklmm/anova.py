@@ -7,6 +7,7 @@ import pandas as pd
 from scipy.special import chdtrc
 
 from .fit import LinearMixedFit
+from .inference.boundary import nested_in, p_values
 from .inference.comparison import by_one_likelihood, require_same_response
 from .inference.terms import anova_table
 
@@ -39,8 +40,8 @@ def anova(
         logLik, deviance (the criterion that was compared), and against the row above Chisq, Df,
         p_chisq and p_boundary.
 
-        ``attrs["notes"]`` says how terms were tested; what was refitted, and where ``p_boundary``
-        is only an upper bound.
+        ``attrs["notes"]`` says how terms were tested; what was refitted, and which models are not
+        seen to be nested.
 
     Raises
     ------
@@ -55,13 +56,13 @@ def anova(
     Type I adjusts a term for those before it, type II for all that do not contain it, type III
     weighs cells alike (see ``blocklmm.inference.hypotheses``).
 
-    A variance of zero lies on the boundary, and the statistic's null distribution is a mixture
-    (Self & Liang 1987; Stram & Lee 1994): for m added parameters, one of them a variance,
-    half chi^2(m-1) + half chi^2(m); a first random intercept has half chi^2(0) + half chi^2(1), a
-    random slope with its covariance to a random intercept half chi^2(1) + half chi^2(2). With
-    several added variances that mixture bounds the p-value from above (the cone of admissible
-    parameters lies in a half-space), and ``notes`` says so. Without an added variance
-    ``p_boundary`` is ``p_chisq``.
+    A variance of zero lies on the boundary, and the statistic's null distribution is a mixture of
+    chi-squares, chi-bar-square (Self & Liang 1987; Stram & Lee 1994): half chi^2(0) + half chi^2(1)
+    for a first random intercept, half chi^2(1) + half chi^2(2) for a random slope with its
+    covariance to a random intercept. Where several variances are tested at once the weights come
+    from the information at the smaller model (Baey, Cournede & Kuhn 2019). Without an added
+    variance ``p_boundary`` is ``p_chisq``; it is NaN, and ``notes`` says so, where the smaller
+    model's effects are not all among the larger's.
     """
     if len(fits) == 1 and isinstance(fits[0], LinearMixedFit):
         return anova_table(fits[0], 3 if type is None else type, ddf)
@@ -87,17 +88,16 @@ def anova(
             statistic = max(smaller.objective - fit.objective, 0.0)
             row.update(Chisq=statistic, Df=df)
             if df > 0:
-                variances = _added_variances(smaller, fit)
-                naive = float(chdtrc(df, statistic))
-                row.update(p_chisq=naive, p_boundary=naive)
-                if variances:
-                    below = float(chdtrc(df - 1, statistic)) if df > 1 else float(statistic <= 0)
-                    row["p_boundary"] = 0.5 * (below + naive)
-                if variances > 1:
+                model = nested_in(fit, smaller)
+                row["p_chisq"] = float(chdtrc(df, statistic))
+                if model is None:
                     notes.append(
-                        f"p_boundary of {fit.formula!r} is an upper bound: {variances} variances "
-                        "are tested at once"
+                        f"{smaller.formula!r} is not seen to be nested in {fit.formula!r}: its "
+                        "terms are not among the other's, and the test may mean nothing"
                     )
+                else:
+                    null = model.at(smaller)
+                    _, row["p_boundary"] = p_values(null, statistic, df, fit.reml)
         rows.append(row)
     refitted = "refitted by ML" if notes and notes[0].startswith("REML") else None
     index = pd.Index([fit.formula for fit in ordered], name=refitted)
@@ -105,9 +105,3 @@ def anova(
     table["npar"] = table["npar"].astype(int)
     table.attrs["notes"] = notes
     return table
-
-
-def _added_variances(smaller: LinearMixedFit, larger: LinearMixedFit) -> int:
-    """Count the random effects that only the larger model has."""
-    before, after = (sum(len(term.names) for term in fit.varcorr) for fit in (smaller, larger))
-    return max(after - before, 0)

@@ -135,13 +135,14 @@ class _Builder:
             z = self._code_terms(random.terms, is_random=True)
             start = len(design.z_names)
             anchor = start if () in random.terms else -1
-            for _, coded in z:
+            for term, coded in z:
                 key = (coded.recipe, anchor >= 0 and coded.is_numeric)
                 # a column is shared by factors, but within one each stands for itself
                 column = self._column(key, taken=own)
                 own.add(column)
                 design.z_columns.append(column)
                 design.z_names.append(coded.random_name)
+                design.z_terms.append(term)
                 design.z_anchor.append(anchor)
             design.blocks.append(len(z))
             design.term_groups.append(group)

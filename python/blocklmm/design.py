@@ -45,6 +45,8 @@ class Design:
         The grouping factor of each term.
     z_columns : list of int
         Where each column of Z, term after term, stands in U.
+    z_terms : list of Term
+        The term, left of its bar, of each column of Z.
     z_anchor : list of int
         For each column of Z, the constant column of its block, or -1.
     ones : array of shape (p,) or None
@@ -62,6 +64,7 @@ class Design:
     x_names: list[str] = field(default_factory=list)
     x_terms: list[Term] = field(default_factory=list)
     z_names: list[str] = field(default_factory=list)
+    z_terms: list[Term] = field(default_factory=list)
     groups: list[tuple[str, ...]] = field(default_factory=list)
     blocks: list[int] = field(default_factory=list)
     term_groups: list[int] = field(default_factory=list)
@@ -99,6 +102,14 @@ class Design:
             if self.term_groups[term] == group
             for k in range(end - size, end)
         ]
+
+    def are_indicators(self, columns: Sequence[int]) -> bool:
+        """Tell whether some columns of Z are indicators of a category's levels, all of them."""
+        recipes = [self.recipes[self.columns[self.z_columns[k]][0]] for k in columns]
+        if any(kind != "lookup" for kind, *_ in recipes):
+            return False
+        tables = np.array([table for _, _, table in recipes])
+        return bool((tables.sum(axis=0) == 1).all() and np.isin(tables, (0, 1)).all())
 
     def record_columns(self, group: int) -> list[int]:
         """Return the columns of U that the statistics of a grouping factor need, its Z first."""

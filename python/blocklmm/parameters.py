@@ -165,7 +165,10 @@ class FittedParameters:
 
     @cached_property
     def _variance_derivatives(self) -> VarianceDerivatives:
-        return variance_derivatives(self._problem, self._optimum, self.sigma, self.reml)
+        optimum = self._optimum
+        return variance_derivatives(
+            self._problem, optimum.factor, optimum.evaluation, self.sigma, self.reml
+        )
 
     def _fixed_errors(self, ddf: str | None = None) -> FixedErrors:
         """Return covariance and degrees of freedom of the fixed effects by a method's name."""

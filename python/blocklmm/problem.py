@@ -52,6 +52,8 @@ class Problem:
     statistics : RowStatistics
     kept, dropped : list of int
         Columns of X in the model, and those that depend on the columns before them.
+    x_columns : list of int
+        The former's place among the columns of the statistics.
     core : BlockObjective or SparseObjective
         The latter with several grouping factors.
     units : Units
@@ -92,7 +94,7 @@ class Problem:
                 "residual variance"
             )
         columns = columns[self.kept]
-        self._columns = [int(k) for k in columns]
+        self.x_columns = [int(k) for k in columns]
         total = float(cross[y, y])
         _check_response(formula, statistics, total)
         mean = float(statistics.core.sums[y]) / n
@@ -234,7 +236,7 @@ class Problem:
             try:
                 self.core = _core.SparseObjective(
                     statistics=statistics.core,
-                    x_columns=self._columns,
+                    x_columns=self.x_columns,
                     members=[design.members(f) for f in range(len(design.groups))],
                     blocks=design.blocks,
                     memory_limit=memory_limit(),
@@ -243,7 +245,7 @@ class Problem:
                 raise _too_large(statistics, error.args[0]) from None
         else:
             self.core = _core.BlockObjective(
-                statistics.core, self._columns, self.structure.block_entries
+                statistics.core, self.x_columns, self.structure.block_entries
             )
         self.units = Units(self.design, statistics, self.core, self.kept, self._cross, response_fit)
 

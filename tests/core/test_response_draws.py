@@ -213,7 +213,7 @@ def test_effects_put_back_what_the_second_pass_took():
     smaller = bl.LinearMixedModel("y ~ x + (1 | g)", frame)
     value = smaller.objective([3.0])
     core = problem.statistics.core.with_effects([(0, np.array([[1.0], [0.0]]))])
-    objective = _core.BlockObjective(core, problem._columns, [(0, 0)])
+    objective = _core.BlockObjective(core, problem.x_columns, [(0, 0)])
     found = objective.evaluate(
         lambda_=np.array([[3.0]]), criterion=True, derivatives=False, n_threads=1
     )

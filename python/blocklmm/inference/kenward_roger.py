@@ -7,7 +7,12 @@ import numpy.typing as npt
 
 from .fixed_errors import FTest
 from .tails import f_p_value
-from .variance_derivatives import VarianceDerivatives
+from .variance_derivatives import (
+    VarianceDerivatives,
+    expected_information,
+    pseudo_inverse,
+    with_sigma,
+)
 from .wald import uncorrelated
 
 FloatArray = npt.NDArray[np.float64]
@@ -40,13 +45,9 @@ class KenwardRoger:
     def __init__(self, derivatives: VarianceDerivatives) -> None:
         d = derivatives
         self._F, self._sigma2 = d.F, d.sigma**2
-        P, Q, traces = _with_sigma(d)
-        # In this basis Phi is the identity, of sigma^2
-        information = traces - 2 * np.trace(Q, axis1=2, axis2=3) + np.einsum("kab,lba->kl", P, P)
-        scale = 1 / np.sqrt(np.maximum(np.diag(information), 1e-300))
-        scaled = 0.5 * (information + information.T) * np.outer(scale, scale)
-        self._W = 2 * np.outer(scale, scale) * np.linalg.pinv(scaled, rcond=1e-12, hermitian=True)
+        P, Q, _ = with_sigma(d)
         self._P = P
+        self._W = pseudo_inverse(expected_information(d, reml=True))
         U = np.einsum("kl,klab->ab", self._W, Q) - np.einsum("kl,kac,lcb->ab", self._W, P, P)
         adjusted = np.eye(d.p) + U + U.T
         self.cov = self._sigma2 * d.F @ adjusted @ d.F.T
@@ -87,21 +88,3 @@ class KenwardRoger:
         df = 4 + (q + 2) / (q * rho - 1)
         scaling = 1.0 if abs(df - 2) < 1e-2 else df * (1 - A2 / q) / (df - 2)
         return float(df), float(scaling)
-
-
-def _with_sigma(d: VarianceDerivatives) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return P_k, Q_kl and tr(V^-1 G_k V^-1 G_l) with sigma^2 as the last parameter."""
-    t, p, k = d.t, d.p, len(d.t)
-    P = np.empty((k + 1, p, p))
-    Q = np.empty((k + 1, k + 1, p, p))
-    traces = np.empty((k + 1, k + 1))
-    P[:k], Q[:k, :k], traces[:k, :k] = d.S, d.Q, d.trace_pairs
-    S_t = np.einsum("k,kab->ab", t, d.S)
-    Q_t = np.einsum("klab,l->kab", d.Q, t)
-    P[k] = -(np.eye(p) + S_t)
-    Q[:k, k] = -d.S - Q_t
-    Q[k, :k] = Q[:k, k].transpose(0, 2, 1)
-    Q[k, k] = np.eye(p) + 2 * S_t + np.einsum("k,kab->ab", t, Q_t)
-    traces[:k, k] = traces[k, :k] = d.traces - d.trace_pairs @ t
-    traces[k, k] = d.n - 2 * t @ d.traces + t @ d.trace_pairs @ t
-    return P, Q, traces

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from blocklmm import _core
 from blocklmm.machine import one_blas_thread
-from blocklmm.optimize import Optimum
+from blocklmm.objective import Evaluation
 from blocklmm.problem import Problem
 
 FloatArray = npt.NDArray[np.float64]
@@ -29,8 +29,10 @@ class VarianceDerivatives:
     sigma : float
         In the user's units.
     F : array of shape (p, p)
+    directions : array of shape (d, 2)
+        Row and column, a <= b, of each entry of T.
     t : array of shape (d,)
-        Entries of T.
+        The entries of T.
     S : array of shape (d, p, p)
         -X'V^-1 G_k V^-1 X.
     S_e, S_ee : arrays of shape (d, p) and (d,)
@@ -50,6 +52,7 @@ class VarianceDerivatives:
     reml: bool
     sigma: float
     F: FloatArray
+    directions: npt.NDArray[np.intp]
     t: FloatArray
     S: FloatArray
     S_e: FloatArray
@@ -73,14 +76,17 @@ class VarianceDerivatives:
 
 
 def variance_derivatives(
-    problem: Problem, optimum: Optimum, sigma: float, reml: bool
+    problem: Problem, factor: FloatArray, here: Evaluation, sigma: float, reml: bool
 ) -> VarianceDerivatives:
-    """Sum over the groups, at the optimum; no row is read.
+    """Sum over the groups at a factor of T; no row is read.
 
     Parameters
     ----------
     problem : Problem
-    optimum : Optimum
+    factor : array of shape (q, q)
+        In the core's units.
+    here : Evaluation
+        Of the criterion there.
     sigma : float
     reml : bool
 
@@ -88,18 +94,19 @@ def variance_derivatives(
     -------
     VarianceDerivatives
     """
-    factor, p = optimum.factor, len(problem.kept)
+    p = len(problem.kept)
     with one_blas_thread():
         found = problem.core.covariance_derivatives(lambda_=factor, n_threads=1)
     directions = np.array(found.directions, dtype=np.intp).reshape(-1, 2)
     S, Q, d = found.S, found.Q, len(directions)
     T = factor @ factor.T
-    to_chart, turning = _through_chart(problem, optimum, directions)
+    to_chart, turning = _through_chart(problem, factor, here.gamma, directions)
     return VarianceDerivatives(
         n=problem.units.n,
         reml=reml,
         sigma=sigma,
-        F=problem.units.unscaled_covariance_factor(optimum.evaluation.inverse_factor),
+        F=problem.units.unscaled_covariance_factor(here.inverse_factor),
+        directions=directions,
         t=T[directions[:, 0], directions[:, 1]],
         S=S.reshape(d, p + 1, p + 1)[:, :p, :p],
         S_e=S.reshape(d, p + 1, p + 1)[:, :p, p],
@@ -114,15 +121,53 @@ def variance_derivatives(
 
 
 def _through_chart(
-    problem: Problem, optimum: Optimum, directions: npt.NDArray[np.intp]
+    problem: Problem, factor: FloatArray, gamma: FloatArray, directions: npt.NDArray[np.intp]
 ) -> tuple[FloatArray, FloatArray]:
     """Return dt/dx and tr(Gamma d^2 T/dx^2): dT in F_ij is e_i f_j' + f_j e_i', f_j column j."""
-    structure, gamma = problem.structure, optimum.evaluation.gamma
+    structure = problem.structure
     if not structure.blocks:
         return np.zeros((0, 0)), np.zeros((0, 0))
-    F, basis = _core.chart(blocks=structure.blocks, factor=optimum.factor)
+    F, basis = _core.chart(blocks=structure.blocks, factor=factor)
     i, j = np.array(structure.block_entries, dtype=np.intp).T
     a, b = directions[:, 0], directions[:, 1]
     of_entries = (i[:, None] == a) * F[b][:, j].T + (i[:, None] == b) * F[a][:, j].T
     second = 2.0 * (j[:, None] == j) * gamma[np.ix_(i, i)]
     return of_entries.T @ basis, basis.T @ second @ basis
+
+
+def with_sigma(d: VarianceDerivatives) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return P_k, Q_kl and tr(V^-1 G_k V^-1 G_l) with sigma^2 as the last parameter."""
+    t, p, k = d.t, d.p, len(d.t)
+    P = np.empty((k + 1, p, p))
+    Q = np.empty((k + 1, k + 1, p, p))
+    traces = np.empty((k + 1, k + 1))
+    P[:k], Q[:k, :k], traces[:k, :k] = d.S, d.Q, d.trace_pairs
+    S_t = np.einsum("k,kab->ab", t, d.S)
+    Q_t = np.einsum("klab,l->kab", d.Q, t)
+    P[k] = -(np.eye(p) + S_t)
+    Q[:k, k] = -d.S - Q_t
+    Q[k, :k] = Q[:k, k].transpose(0, 2, 1)
+    Q[k, k] = np.eye(p) + 2 * S_t + np.einsum("k,kab->ab", t, Q_t)
+    traces[:k, k] = traces[k, :k] = d.traces - d.trace_pairs @ t
+    traces[k, k] = d.n - 2 * t @ d.traces + t @ d.trace_pairs @ t
+    return P, Q, traces
+
+
+def expected_information(d: VarianceDerivatives, reml: bool) -> FloatArray:
+    """Return the expected information on (t, sigma^2), in units of sigma^2, shape (d + 1, d + 1).
+
+    That of the REML likelihood is tr(P G_k P G_l) / 2, with P the projection; of the other one it
+    has V^-1 in place of P (Searle, Casella & McCulloch 1992, sec. 6.6).
+    """
+    P, Q, traces = with_sigma(d)
+    if reml:  # in this basis (X'V^-1X)^-1 is the identity
+        traces = traces - 2 * np.trace(Q, axis1=2, axis2=3) + np.einsum("kab,lba->kl", P, P)
+    return np.asarray(0.25 * (traces + traces.T))
+
+
+def pseudo_inverse(information: FloatArray) -> FloatArray:
+    """Return the inverse, whatever the units of the parameters; zero where nothing is known."""
+    scale = 1 / np.sqrt(np.maximum(np.diag(information), 1e-300))
+    scaled = information * np.outer(scale, scale)
+    inverse = np.linalg.pinv(scaled, rcond=1e-12, hermitian=True)
+    return np.asarray(np.outer(scale, scale) * inverse)

@@ -1,0 +1,251 @@
+"""Models with fewer parameters than a fit, made of the fit's own statistics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import block_diag
+
+from blocklmm import _core
+from blocklmm.machine import memory_limit, one_blas_thread
+from blocklmm.objective import Structure
+from blocklmm.parameters import FittedParameters
+from blocklmm.problem import Problem
+
+FloatArray = npt.NDArray[np.float64]
+
+_MOST_EVALUATIONS = 500
+_TOLERANCE = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class ReducedModel:
+    """A model nested in a fitted one: Z E in place of Z, and some columns of X.
+
+    Attributes
+    ----------
+    problem : Problem
+        Of the larger model.
+    effects : array of shape (q, r)
+        E: each random effect of the smaller model in columns of Z of the larger, in the user's
+        units; none of them mixes grouping factors.
+    blocks : tuple of int
+        The sizes of the smaller model's terms, side by side along E's columns.
+    x_kept : array of int
+        Which of the larger model's fixed effects it has.
+    """
+
+    problem: Problem
+    effects: FloatArray
+    blocks: tuple[int, ...]
+    x_kept: npt.NDArray[np.intp]
+
+    @classmethod
+    def of_all(cls, problem: Problem) -> ReducedModel:
+        """Return the larger model itself."""
+        q, p = problem.structure.q, len(problem.kept)
+        return cls(problem, np.eye(q), problem.structure.blocks, np.arange(p))
+
+    @property
+    def structure(self) -> Structure:
+        """Where its theta stands in its lambda."""
+        return Structure(self.blocks)
+
+    @property
+    def n_parameters(self) -> int:
+        """Fixed effects, entries of theta, and the residual variance."""
+        return len(self.x_kept) + len(self.structure.entries) + 1
+
+    @property
+    def x_columns(self) -> list[int]:
+        """Its columns of X among those of the statistics."""
+        return [self.problem.x_columns[k] for k in self.x_kept]
+
+    def centring(self) -> FloatArray:
+        """Return C, with Z E C about the shifts of the statistics where a term allows it.
+
+        A slope beside its intercept may be taken about any origin: T is C T C' then.
+        """
+        design, basis = self.problem.design, self.problem.units.z_basis
+        C = np.eye(self.effects.shape[1])
+        for s in self.structure.slices:
+            at = {
+                int(np.argmax(column)): k
+                for k, column in enumerate(self.effects[:, s].T, start=s.start)
+                if np.count_nonzero(column) == 1 and column.max() == 1
+            }
+            for j, k in at.items():
+                anchor = design.z_anchor[j]
+                if anchor != j and anchor in at:
+                    C[at[anchor], k] = basis[anchor, j] / basis[j, j]
+        return C
+
+    def by_factor(self) -> list[tuple[int, list[int], FloatArray]]:
+        """Return for each factor that stays its number, its effects here, and K.
+
+        The columns of Z E C are Z~ K, for the columns Z~ of the statistics.
+        """
+        problem, design = self.problem, self.problem.design
+        scale = np.asarray(problem.core.z_scale)
+        E = self.effects @ self.centring()
+        K = np.linalg.solve(problem.units.z_basis, E) / scale[:, None]
+        found = []
+        for f in range(len(design.groups)):
+            own = design.members(f)
+            here = np.flatnonzero(np.abs(E[own]).sum(axis=0)).tolist()
+            if here:
+                found.append((f, here, np.asfortranarray(K[np.ix_(own, here)])))
+        return found
+
+    def column_sizes(self) -> FloatArray:
+        """Return the root mean squares of the columns of Z E C, shape (r,), the core's units."""
+        problem, design = self.problem, self.problem.design
+        cross = np.asarray(problem.statistics.core.cross_products())
+        out = np.ones(self.effects.shape[1])
+        for f, here, K in self.by_factor():
+            columns = [design.z_columns[k] for k in design.members(f)]
+            own = np.diag(K.T @ cross[np.ix_(columns, columns)] @ K)
+            out[here] = np.sqrt(own / problem.units.n)
+        return out
+
+    def core_model(self, reml: bool, factor: FloatArray) -> _core.BootstrapModel:
+        """Return it as the core's bootstrap wants it.
+
+        Parameters
+        ----------
+        reml : bool
+        factor : array of shape (r, r)
+            Of T in the user's units, to start from.
+        """
+        parts = self.by_factor()
+        in_units = self.column_sizes()[:, None] * np.linalg.solve(self.centring(), factor)
+        first = self.lifted(in_units)
+        return _core.BootstrapModel(
+            effects=[(f, K) for f, _, K in parts],
+            x_columns=self.x_columns,
+            members=[here for _, here, _ in parts],
+            blocks=self.blocks,
+            criterion=reml,
+            always=[first],
+            if_flat=[0.1 * first, 4.0 * first],
+        )
+
+    def lifted(self, factor: FloatArray, least: float = 0.1) -> FloatArray:
+        """Return a factor to start from: term by term with singular values from ``least``."""
+        blocks = []
+        for s in self.structure.slices:
+            left, sizes, _ = np.linalg.svd(factor[s, s])
+            blocks.append(left * np.maximum(sizes, least))
+        whole = block_diag(*blocks) if blocks else np.zeros((0, 0))
+        return np.asarray(self.structure.canonical(whole))
+
+    def fit(self, reml: bool) -> ReducedFit:
+        """Minimise its criterion; no row is read.
+
+        Parameters
+        ----------
+        reml : bool
+            With fewer columns of X only maximum likelihoods compare.
+        """
+        problem, parts = self.problem, self.by_factor()
+        statistics = problem.statistics.core.with_effects([(f, K) for f, _, K in parts])
+        core: _core.BlockObjective | _core.SparseObjective
+        if len(parts) > 1:
+            core = _core.SparseObjective(
+                statistics=statistics,
+                x_columns=self.x_columns,
+                members=[here for _, here, _ in parts],
+                blocks=self.blocks,
+                memory_limit=memory_limit(),
+            )
+        else:
+            core = _core.BlockObjective(statistics, self.x_columns, self.structure.block_entries)
+        identity = np.eye(self.effects.shape[1])
+        starts = [0.5 * identity]
+        if isinstance(core, _core.SparseObjective):
+            starts.append(0.1 * identity)
+        with one_blas_thread():
+            found = _core.minimize(
+                core,
+                blocks=self.blocks,
+                always=starts,
+                if_flat=[0.05 * identity, 2.0 * identity],
+                criterion=reml,
+                constant=self.constant(reml) + 2 * self.nu(reml) * float(np.log(core.m_scale[-1])),
+                n_threads=1,
+                max_evaluations=_MOST_EVALUATIONS,
+                tolerance=_TOLERANCE,
+            )
+        N = found.evaluation.inverse_factor
+        sigma = float(core.m_scale[-1] / (N[-1, -1] * np.sqrt(self.nu(reml))))
+        scale = np.asarray(core.z_scale)
+        return ReducedFit(
+            self,
+            found.evaluation.value,
+            self.centring() @ (found.factor / scale[:, None]),
+            sigma,
+            found.converged,
+        )
+
+    def at(self, fit: FittedParameters) -> ReducedFit:
+        """Return it at the estimates of a fit of its own."""
+        factor = fit._problem.structure.matrix(fit.theta)
+        return ReducedFit(self, fit.objective, factor, fit.sigma, fit.converged)
+
+    def nu(self, reml: bool) -> int:
+        """Return n - p, or n under maximum likelihood."""
+        return int(self.problem.units.n) - (len(self.x_kept) if reml else 0)
+
+    def constant(self, reml: bool) -> float:
+        """Return what the core's criterion lacks, but for the scale of y."""
+        units = self.problem.units
+        if not reml:
+            return -float(units.log_weights)
+        if len(self.x_kept) != units.p:
+            raise ValueError("REML criteria of different fixed effects do not compare")
+        return float(2 * np.log(units.x_scale).sum() + units.log_det - units.log_weights)
+
+
+@dataclass(frozen=True, slots=True)
+class ReducedFit:
+    """A reduced model at its optimum.
+
+    Attributes
+    ----------
+    model : ReducedModel
+    objective : float
+    factor : array of shape (r, r)
+        Of T, in the user's units.
+    sigma : float
+    converged : bool
+    """
+
+    model: ReducedModel
+    objective: float
+    factor: FloatArray
+    sigma: float
+    converged: bool
+
+    def embedded(self) -> FloatArray:
+        """Return a factor of the larger model's T in its core's units, shape (q, q)."""
+        effects, basis = self.model.effects, self.model.problem.units.z_basis
+        out = np.zeros_like(basis, order="F")
+        if effects.size:  # each column within its term
+            out[:, np.abs(effects).argmax(axis=0)] = np.linalg.solve(basis, effects @ self.factor)
+        return out
+
+
+def lambdas_of_statistics(problem: Problem, factor: FloatArray) -> list[FloatArray]:
+    """Return a lambda for each grouping factor, in the units of the statistics.
+
+    Parameters
+    ----------
+    problem : Problem
+    factor : array of shape (q, q)
+        Of T, in the core's units.
+    """
+    raw = factor / np.asarray(problem.core.z_scale)[:, None]
+    members = [problem.design.members(f) for f in range(len(problem.design.groups))]
+    return [np.asfortranarray(raw[np.ix_(own, own)]) for own in members]
