@@ -127,6 +127,13 @@ BlockObjective::BlockObjective(const Statistics& statistics, std::vector<Index> 
             "a free entry of lambda");
 }
 
+void BlockObjective::take_response(const Statistics& statistics) {
+  std::vector<Index> x_columns = units_.m_columns;
+  x_columns.pop_back();
+  units_ = Standardization(statistics, std::move(x_columns), all_columns(statistics));
+  groups_.take_response(statistics, units_);
+}
+
 Evaluation BlockObjective::evaluate(const Matrix& lambda, const Criterion& criterion,
                                     bool derivatives, int n_threads) const {
   const bool reml = criterion.reml;

@@ -34,6 +34,9 @@ class BlockObjective {
   BlockObjective(const Statistics& statistics, std::vector<Index> x_columns,
                  std::vector<Entry> free_entries);
 
+  // The statistics have got another response.
+  void take_response(const Statistics& statistics);
+
   Evaluation evaluate(const Matrix& lambda, const Criterion& criterion, bool derivatives,
                       int n_threads) const;
   CovarianceDerivatives covariance_derivatives(const Matrix& lambda, int n_threads) const;

@@ -36,6 +36,7 @@ class Bootstrap::Worker {
       statistics_.push_back(
           std::make_unique<Statistics>(of.statistics_.with_effects(model.effects)));
       sparse_.emplace_back();
+      block_.emplace_back();
       blocks_.emplace_back(model.blocks);
     }
   }
@@ -65,11 +66,16 @@ class Bootstrap::Worker {
         sparse_[k]->take_response();
       return minimum(k, *sparse_[k]);
     }
-    std::vector<Entry> entries;
-    for (const TermBlock& b : blocks_[k])
-      for (Index j = b.start; j < b.start + b.size; ++j)
-        for (Index i = b.start; i < b.start + b.size; ++i) entries.emplace_back(i, j);
-    return minimum(k, BlockObjective(statistics, model.x_columns, entries));
+    if (block_[k]) {
+      block_[k]->take_response(statistics);
+    } else {
+      std::vector<Entry> entries;
+      for (const TermBlock& b : blocks_[k])
+        for (Index j = b.start; j < b.start + b.size; ++j)
+          for (Index i = b.start; i < b.start + b.size; ++i) entries.emplace_back(i, j);
+      block_[k] = std::make_unique<BlockObjective>(statistics, model.x_columns, entries);
+    }
+    return minimum(k, *block_[k]);
   }
 
   template <class Objective>
@@ -96,7 +102,8 @@ class Bootstrap::Worker {
 
   const Bootstrap& of_;
   std::vector<std::unique_ptr<Statistics>> statistics_;
-  std::vector<std::unique_ptr<SparseObjective>> sparse_;
+  std::vector<std::unique_ptr<SparseObjective>> sparse_;  // one of these two for each model
+  std::vector<std::unique_ptr<BlockObjective>> block_;
   std::vector<Blocks> blocks_;
 };
 

@@ -146,12 +146,57 @@ PackedGroups::PackedGroups(const Statistics& statistics, const Standardization& 
   explained.add(part);
   const Matrix sum = explained.total(Matrix::Zero(m, m));
   within -= Matrix(sum.selfadjointView<Eigen::Lower>());
-  // Columns of X that do not vary within the groups are exactly so: with a large lambda all that is
-  // known of their coefficients is smaller than the rounding of this difference.
+  clean(within, units);
+}
+
+// Columns of X that do not vary within the groups are exactly so: with a large lambda all that is
+// known of their coefficients is smaller than the rounding of this difference.
+void PackedGroups::clean(Matrix& within, const Standardization& units) {
   Vector total = units.C.diagonal();
-  total[m - 1] = 0;
+  total[units.p] = 0;
   const Matrix L = semidefinite_factor(within, total);
   within.noalias() = L * L.transpose();
+}
+
+void PackedGroups::take_response(const Statistics& statistics, const Standardization& units) {
+  if (n_patterns > 0 || units.q == 0) {  // the y of a pattern are in its second moments
+    *this = PackedGroups(statistics, units);
+    return;
+  }
+  const Index q = units.q, m = units.p + 1, y = units.p, h = q * (q + 1) / 2;
+  const LevelRecords& records = statistics.factor(0);
+  std::vector<Index> places;
+  for (Index a = 0; a < q; ++a)
+    places.push_back(records.position_of_column(a, units.m_columns.back()));
+  const Vector unit = (units.z_scale * units.m_scale[y]).cwiseInverse();
+  PairwiseSum<Vector> sums;
+  Vector part = Vector::Zero(m);
+  for (Index i = 0; i < records.n_levels(); ++i) {
+    const double* record = records.record(i);
+    const Index lane = i % kLanes;
+    Lanes* batch = data_.data() + i / kLanes * batch_size_;
+    const auto R = [&](Index row, Index column) {
+      return batch[column * (column + 1) / 2 + row][lane];
+    };
+    Lanes* Y_y = batch + h + q * y;
+    for (Index a = 0; a < q; ++a) {
+      double sum = record[places[static_cast<std::size_t>(a)]] * unit[a];
+      for (Index k = 0; k < a; ++k) sum -= R(k, a) * Y_y[k][lane];
+      const double value = R(a, a) > 0 ? sum / R(a, a) : 0.0;
+      Y_y[a][lane] = value;
+      for (Index j = 0; j < y; ++j) part[j] += batch[h + q * j + a][lane] * value;
+      part[y] += value * value;
+    }
+    if (i % 64 == 63) {
+      sums.add(part);
+      part.setZero();
+    }
+  }
+  sums.add(part);
+  const Vector explained = sums.total(Vector::Zero(m));
+  within.col(y) = units.C.col(y) - explained;
+  within.row(y) = within.col(y).transpose();
+  clean(within, units);
 }
 
 void PackedGroups::append(const Matrix& R, const Eigen::Ref<const Vector>& vec_Y,

@@ -15,6 +15,8 @@ namespace blocklmm {
 class PackedGroups {
  public:
   PackedGroups(const Statistics& statistics, const Standardization& units);
+  // The same groups with another y, whose products are all that changed in the statistics.
+  void take_response(const Statistics& statistics, const Standardization& units);
 
   Index n_batches() const { return n_batches_; }
   // A batch: R's upper triangle by columns, Y by columns, multiplicity.
@@ -25,6 +27,8 @@ class PackedGroups {
   Matrix within;         // C - sum Y_i'Y_i
 
  private:
+  // Rounding taken from a C - sum Y_i'Y_i.
+  static void clean(Matrix& within, const Standardization& units);
   void append(const Matrix& R, const Eigen::Ref<const Vector>& vec_Y, double multiplicity);
   Index n_packed_ = 0, n_batches_ = 0, batch_size_ = 0;
   LaneVector data_;

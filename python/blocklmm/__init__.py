@@ -15,6 +15,7 @@ from .errors import (
 )
 from .fit import LinearMixedFit
 from .inference.comparison import compare
+from .inference.exact import SimulatedTest, bootstrap_lrt, exact_lrt, exact_rlrt
 from .inference.ranova import ranova
 from .model import LinearMixedModel, lmer
 from .optimize import Certificate, FitOptions
@@ -34,10 +35,14 @@ __all__ = [
     "LinearMixedModel",
     "ModelSizeError",
     "RankDeficientError",
+    "SimulatedTest",
     "VarCorr",
     "anova",
+    "bootstrap_lrt",
     "compare",
     "datasets",
+    "exact_lrt",
+    "exact_rlrt",
     "lmer",
     "ranova",
 ]

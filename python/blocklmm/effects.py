@@ -175,24 +175,36 @@ class FittedEffects(FittedParameters):
         return out
 
     @cached_property
-    def _variances(self) -> explained.Variances:
+    def _variance_forms(self) -> tuple[FloatArray, list[FloatArray]]:
+        """Return what makes variances over the rows of the core's beta and T / sigma^2.
+
+        beta'C beta is that of X beta, and by grouping factor tr(T W) that of Z b, in the core's
+        units, where nothing cancels; X beta and the shifted columns times their coefficients
+        differ by a constant.
+        """
         problem, core = self._problem, self._problem.statistics.core
         design, n = problem.design, self.nobs
         cross, sums = np.asarray(core.plain_cross_products()), np.asarray(core.sums)
         x = [design.x_columns[k] for k in problem.kept]
-        # X beta and the shifted columns times their coefficients differ by a constant
         centred = cross[np.ix_(x, x)] - np.outer(sums[x], sums[x]) / n
-        beta = problem.units.shifted_beta(self._optimum.evaluation.inverse_factor)
-        fixed = float(beta @ centred @ beta) / (n - 1)
-        # diag(Z Sigma Z') = sigma^2 diag(Z~ T~ Z~') in the core's units, where nothing cancels
         z, scale = design.z_columns, np.asarray(problem.core.z_scale)
-        factor = self._optimum.factor
-        parts = factor @ factor.T * cross[np.ix_(z, z)] / np.outer(scale, scale) / n
-        random = {}
-        for f, group in enumerate(problem.statistics.factors):
-            own = design.members(f)
-            random[group.name] = self.sigma**2 * float(parts[np.ix_(own, own)].sum())
-        return explained.Variances(max(fixed, 0.0), random, self.sigma**2)
+        products = cross[np.ix_(z, z)] / np.outer(scale, scale) / n
+        by_factor = []
+        for f in range(len(design.groups)):
+            own = np.isin(np.arange(len(z)), design.members(f))
+            by_factor.append(np.where(np.outer(own, own), products, 0.0))
+        return centred / (n - 1), by_factor
+
+    @cached_property
+    def _variances(self) -> explained.Variances:
+        C, by_factor = self._variance_forms
+        beta = self._problem.units.shifted_beta(self._optimum.evaluation.inverse_factor)
+        T = self._optimum.factor @ self._optimum.factor.T
+        random = {
+            factor.name: self.sigma**2 * float((T * W).sum())
+            for factor, W in zip(self._problem.statistics.factors, by_factor, strict=True)
+        }
+        return explained.Variances(max(float(beta @ C @ beta), 0.0), random, self.sigma**2)
 
     def icc(self) -> explained.ICC:
         """Return the intraclass correlation, adjusted and unadjusted, and its verbal scale.

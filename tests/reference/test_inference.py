@@ -82,3 +82,54 @@ def test_type_3_tables(name, ddf):
             assert found[mine] == pytest.approx(row[theirs], rel=2e-5)
         assert found["den_df"] == pytest.approx(row["den_df"], rel=1e-4)
         assert found["p_value"] == pytest.approx(row["p"], rel=1e-3, abs=1e-300)
+
+
+def within_monte_carlo_error(found, expected):
+    known = expected["RLRsim"]
+    error = np.hypot(found.standard_error, max(known["p_mc_se"], 1e-5))
+    return abs(found.p_value - known["p"]) < 4 * error
+
+
+@pytest.mark.parametrize(
+    ("name", "term"),
+    [("cmp_dyestuff_rlrt", None), ("cmp_sleep_rlrt_slope", "(0 + Days | Subject)")],
+)
+def test_exact_rlrt(name, term):
+    expected = reader.read("comparisons", name)
+    data = reader.frame(expected["data"])
+    fit = bl.lmer(expected["full"]["formula"], data)
+    found = bl.exact_rlrt(fit, 40_000, seed=1, term=term)
+    assert found.statistic == pytest.approx(expected["statistic"], abs=1e-5)
+    assert within_monte_carlo_error(found, expected)
+
+
+def test_exact_rlrt_of_a_zero_variance():
+    """R's p-value is P(RLRT > 0), from a statistic that rounding made positive."""
+    expected = reader.read("comparisons", "cmp_dyestuff2_rlrt")
+    fit = bl.lmer(expected["full"]["formula"], reader.frame(expected["data"]))
+    found = bl.exact_rlrt(fit, 40_000, seed=1)
+    assert found.statistic == 0
+    assert found.p_value == 1
+    assert (found.null > 0).mean() == pytest.approx(expected["RLRsim"]["p"], abs=0.012)
+
+
+def test_exact_lrt():
+    expected = reader.read("comparisons", "cmp_orthodont_lrt")
+    data = reader.frame(expected["data"])
+    smaller = bl.lmer(expected["null_formula"], data, reml=False)
+    found = bl.exact_lrt(smaller, bl.lmer(expected["full"]["formula"], data), 5_000, seed=1)
+    assert found.statistic == pytest.approx(expected["statistic"], abs=1e-5)
+    assert found.p_value < 1e-3
+
+
+@pytest.mark.parametrize("name", ["cmp_penicillin_ranova", "cmp_sleep_ranova"])
+def test_ranova(name):
+    expected = reader.read("comparisons", name)
+    data = reader.frame(expected["data"])
+    table = bl.ranova(bl.lmer(expected["full"]["formula"], data))
+    tests = [smaller["test"] for smaller in expected["reduced"]]
+    assert len(table) == len(tests) + 1
+    for row, test in zip(table.iloc[1:].itertuples(), tests, strict=True):
+        assert pytest.approx(test["chisq"], abs=1e-6) == row.LRT
+        assert row.Df == test["df"]
+        assert row.p_chisq == pytest.approx(test["p"], rel=1e-5)

@@ -124,10 +124,7 @@ def _cone_information(null: ReducedFit, turned: list[FloatArray], reml: bool) ->
     U = block_diag(*turned)
     ends = np.cumsum([0, *(basis.shape[1] for basis in turned)])
     pairs = [
-        (i, j)
-        for start, stop in pairwise(ends)
-        for i in range(start, stop)
-        for j in range(i, stop)
+        (i, j) for start, stop in pairwise(ends) for i in range(start, stop) for j in range(i, stop)
     ]
     # T_ab of a unit entry (i, j) among the tested effects, and that entry of a unit T_ab
     i, j = np.array(pairs).T

@@ -1,0 +1,188 @@
+"""Models fitted to responses drawn from one of them, on the statistics: no row is made."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from blocklmm import _core
+from blocklmm.errors import InferenceError
+from blocklmm.machine import memory_limit, one_blas_thread
+from blocklmm.problem import Problem
+
+from .reduced import ReducedModel, lambdas_of_statistics
+
+FloatArray = npt.NDArray[np.float64]
+
+_MOST_EVALUATIONS = 200
+_TOLERANCE = 1e-14
+_SECONDS_A_BATCH = 0.2  # between looks at Ctrl-C and the progress bar
+
+
+@dataclass(frozen=True, slots=True)
+class Replicates:
+    """One model's fits to each drawn response.
+
+    Attributes
+    ----------
+    objective : array of shape (n,)
+        The criterion, NaN where a response was fitted exactly.
+    converged : array of shape (n,) of bool
+    sigma : array of shape (n,)
+    factor : array of shape (n, r, r)
+        Of T, in the user's units.
+    beta : array of shape (n, p)
+        Fixed effects less those that the responses were drawn with.
+    core_factor, core_beta : arrays of shape (n, r, r) and (n, p)
+        The same of the statistics' columns, those of Z with root mean square one.
+    bse : array of shape (n, p)
+        Standard errors.
+    """
+
+    objective: FloatArray
+    converged: npt.NDArray[np.bool_]
+    sigma: FloatArray
+    factor: FloatArray
+    beta: FloatArray
+    core_factor: FloatArray
+    core_beta: FloatArray
+    bse: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How replicates are drawn.
+
+    Attributes
+    ----------
+    n : int
+    seed : int
+    n_threads : int
+    progress : bool or None
+        Show a progress bar; if None where it is worth it, on a terminal that has tqdm.
+    """
+
+    n: int
+    seed: int
+    n_threads: int
+    progress: bool | None
+
+    @classmethod
+    def of(cls, n: int, seed: int | None, n_threads: int | None, progress: bool | None) -> Drawing:
+        """Check the arguments, and take a seed from the system where none is given."""
+        for name, value in (("n", n), ("n_threads", 1 if n_threads is None else n_threads)):
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+                raise ValueError(f"{name} is a whole number from 1, not {value!r}")
+        if seed is None:
+            seed = int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
+        elif isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+            raise ValueError(f"seed is a whole number from 0, or None, not {seed!r}")
+        return cls(int(n), int(seed) % 2**64, int(n_threads or 1), progress)
+
+
+def replicate(
+    problem: Problem,
+    factor: FloatArray,
+    sigma: float,
+    models: Sequence[tuple[ReducedModel, bool, FloatArray]],
+    drawing: Drawing,
+) -> tuple[list[Replicates], tuple[float, float]]:
+    """Draw responses and fit models to them.
+
+    Parameters
+    ----------
+    problem : Problem
+        Whose statistics are drawn.
+    factor : array of shape (q, q)
+        Of the T that they are drawn with, in the core's units.
+    sigma : float
+    models : sequence of (ReducedModel, bool, array)
+        Models of the problem, whether by REML, and a factor of T to start from.
+    drawing : Drawing
+
+    Returns
+    -------
+    list of Replicates
+        One for each model.
+    (float, float)
+        Seconds of all threads, drawing and fitting.
+
+    Raises
+    ------
+    InferenceError
+        If the model has no random effects.
+    """
+    if not problem.structure.blocks:
+        raise InferenceError(
+            "the model has no random terms: its t and F tests are exact, and there is nothing to "
+            "simulate"
+        )
+    core = _core.Bootstrap(
+        statistics=problem.statistics.core,
+        x_columns=problem.x_columns,
+        lambdas=lambdas_of_statistics(problem, factor),
+        sigma=sigma,
+        models=[model.core_model(reml, start) for model, reml, start in models],
+        max_evaluations=_MOST_EVALUATIONS,
+        tolerance=_TOLERANCE,
+        memory_limit=memory_limit(),
+        seed=drawing.seed,
+    )
+    parts: list[list[dict[str, FloatArray]]] = []
+    advance, close = _progress_bar(drawing)
+    done, batch = 0, drawing.n_threads
+    try:
+        with one_blas_thread():
+            while done < drawing.n:
+                size, start_time = min(batch, drawing.n - done), time.perf_counter()
+                parts.append(core.run(first=done, n=size, n_threads=drawing.n_threads))
+                done += size
+                advance(size)
+                spent = time.perf_counter() - start_time
+                growth = min(4.0, _SECONDS_A_BATCH / max(spent, 1e-6))
+                batch = max(drawing.n_threads, int(size * growth))
+    finally:
+        close()
+    out = [
+        _in_users_units(model, reml, [part[k] for part in parts])
+        for k, (model, reml, _) in enumerate(models)
+    ]
+    return out, core.seconds
+
+
+def _in_users_units(
+    model: ReducedModel, reml: bool, parts: list[dict[str, FloatArray]]
+) -> Replicates:
+    found = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    basis = model.problem.units.x_basis[np.ix_(model.x_kept, model.x_kept)]
+    to_user = model.centring() / model.column_sizes()
+    F = np.einsum("ab,nbc->nac", basis, found["inverse_factor"])
+    return Replicates(
+        found["value"] + model.constant(reml),
+        found["converged"].astype(bool),
+        found["sigma"],
+        np.einsum("ab,nbc->nac", to_user, found["factor"]),
+        found["beta"] @ basis.T,
+        found["factor"],
+        found["beta"] / model.problem.units.x_scale[model.x_kept],
+        found["sigma"][:, None] * np.sqrt((F**2).sum(axis=2)),
+    )
+
+
+def _progress_bar(drawing: Drawing) -> tuple[Callable[[int], object], Callable[[], object]]:
+    if drawing.progress is False or (drawing.progress is None and not sys.stderr.isatty()):
+        return lambda _: None, lambda: None
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        if drawing.progress:
+            raise ImportError("a progress bar needs tqdm: pip install blocklmm[progress]") from None
+        return lambda _: None, lambda: None
+    delay = 0.0 if drawing.progress else 1.0
+    bar = tqdm(total=drawing.n, unit="replicate", delay=delay, leave=False)
+    return bar.update, bar.close
