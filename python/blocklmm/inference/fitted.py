@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from blocklmm.effects import FittedEffects
 
+from .conditional_aic import ConditionalAIC, conditional_aic
 from .contrasts import Contrasts, contrast
 from .emmeans import MarginalMeans, emmeans
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class FittedInference(FittedEffects):
-    """Contrasts and marginal means of a fit."""
+    """Contrasts, marginal means, and what describes a fit as a whole."""
 
     def contrast(
         self, L: Any, ddf: str | None = None, rhs: Any = 0, level: float = 0.95
@@ -116,3 +117,29 @@ class FittedInference(FittedEffects):
         ['A - B', 'A - C', 'B - C']
         """
         return emmeans(cast("LinearMixedFit", self), factor, by, at, ddf, level)
+
+    def caic(self) -> ConditionalAIC:
+        """Return the conditional AIC, for prediction in the groups that were seen.
+
+        Returns
+        -------
+        ConditionalAIC
+            ``.caic``, from ``.llf``, the log-likelihood of y given the conditional modes, and
+            ``.effective_df``, with the estimation of the variances in it (Greven & Kneib 2010);
+            ``.caic_known_variances`` from ``.hat_trace`` (Vaida & Blanchard 2005).
+
+        Notes
+        -----
+        The marginal :attr:`aic` is for prediction in new groups. Without random effects the
+        effective degrees of freedom are p, and after maximum likelihood both are the same. Fits
+        by REML and ML have different sigma, hence different values.
+
+        Examples
+        --------
+        >>> import blocklmm as bl
+        >>> fit = bl.lmer("Reaction ~ Days + (Days | Subject)", bl.datasets.load("sleepstudy"))
+        >>> found = fit.caic()
+        >>> round(found.llf, 2), round(found.effective_df, 2), round(found.caic, 2)
+        (-824.51, 30.25, 1711.52)
+        """
+        return conditional_aic(self)
