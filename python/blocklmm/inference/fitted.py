@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+import pandas as pd
+
 from blocklmm.effects import FittedEffects
 
 from .conditional_aic import ConditionalAIC, conditional_aic
 from .contrasts import Contrasts, contrast
 from .emmeans import MarginalMeans, emmeans
+from .explained_by_terms import r2_by_term
 
 if TYPE_CHECKING:
     from blocklmm.fit import LinearMixedFit
@@ -143,3 +146,47 @@ class FittedInference(FittedEffects):
         (-824.51, 30.25, 1711.52)
         """
         return conditional_aic(self)
+
+    def r2_by_term(
+        self,
+        ddf: str | None = None,
+        type: int | str = 3,  # noqa: A002
+        level: float = 0.95,
+    ) -> pd.DataFrame:
+        """Return R^2_beta of the fixed effects together and of each term.
+
+        Parameters
+        ----------
+        ddf : str, optional
+            The method for the denominator's degrees of freedom. "kenward-roger" is r2glmm's "kr".
+        type : {1, 2, 3}
+            SAS's type of hypothesis of a term.
+        level : float
+            Of the limits.
+
+        Returns
+        -------
+        DataFrame
+            First the row Model, then one for each term: num_df, den_df, F, r2, lower, upper.
+
+        Raises
+        ------
+        InferenceError
+            For ddf="asymptotic", and "kenward-roger" after maximum likelihood.
+        ValueError
+            For a type, level or ddf that is none.
+
+        Notes
+        -----
+        r2 = q F / (q F + nu) for the F of q rows on nu degrees of freedom (Edwards et al. 2008;
+        Jaeger et al. 2017), with quantiles of the noncentral beta distribution as limits. Model
+        tests whether X beta is constant.
+
+        Examples
+        --------
+        >>> import blocklmm as bl
+        >>> fit = bl.lmer("angle ~ recipe + temp + (1 | replicate)", bl.datasets.load("cake"))
+        >>> fit.r2_by_term()["r2"].round(3).tolist()
+        [0.265, 0.023, 0.252]
+        """
+        return r2_by_term(self, ddf, type, level)
