@@ -11,6 +11,7 @@ from blocklmm.effects import FittedEffects
 
 from .conditional_aic import ConditionalAIC, conditional_aic
 from .contrasts import Contrasts, contrast
+from .design_effect import DesignEffect, design_effect
 from .emmeans import MarginalMeans, emmeans
 from .explained_by_terms import r2_by_term
 
@@ -190,3 +191,29 @@ class FittedInference(FittedEffects):
         [0.265, 0.023, 0.252]
         """
         return r2_by_term(self, ddf, type, level)
+
+    def design_effect(self) -> DesignEffect:
+        """Return what clustering costs: design effects and effective sample sizes.
+
+        Returns
+        -------
+        DesignEffect
+            ``.design_effect`` and ``.effective_n`` of the mean, ``.by_group`` with Kish's
+            1 + (m - 1) rho of each grouping factor, ``.by_coefficient``.
+
+        Notes
+        -----
+        Kish (1965), "Survey Sampling", sec. 5.4; Scott & Holt (1982) for coefficients. With weights
+        X'X is the weighted one, and the residual variance that of a row of weight one.
+
+        Examples
+        --------
+        >>> import blocklmm as bl
+        >>> fit = bl.lmer("Reaction ~ Days + (1 | Subject)", bl.datasets.load("sleepstudy"))
+        >>> found = fit.design_effect()
+        >>> round(found.design_effect, 2), round(found.effective_n, 1)
+        (6.3, 28.6)
+        >>> found.by_coefficient["design_effect"].round(2).tolist()
+        [2.12, 0.41]
+        """
+        return design_effect(self)
