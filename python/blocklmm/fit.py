@@ -12,7 +12,7 @@ import pandas as pd
 from . import _core
 from .errors import ConvergenceWarning, DataError, did_you_mean, warn
 from .frames import Frame
-from .inference.fitted import FittedInference
+from .inference.simulated import FittedSimulations
 from .machine import one_blas_thread
 from .optimize import FitOptions, minimize
 from .parameters import FloatArray, normal_quantile
@@ -33,7 +33,7 @@ from .reports import tidy as _tidy
 _MOST_ROWS_SUMMARISED = 1_000_000  # residuals in a summary: a pass over the rows
 
 
-class LinearMixedFit(FittedInference):
+class LinearMixedFit(FittedSimulations):
     """A fit; immutable. Made by :func:`blocklmm.lmer` or :meth:`LinearMixedModel.fit`.
 
     Attributes

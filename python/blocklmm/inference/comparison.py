@@ -12,7 +12,7 @@ from blocklmm.fit import LinearMixedFit
 
 
 def compare(*fits: LinearMixedFit) -> pd.DataFrame:
-    """Compare models by AIC and BIC.
+    """Compare models by AIC, BIC and conditional AIC.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def compare(*fits: LinearMixedFit) -> pd.DataFrame:
     -------
     DataFrame
         One row a model, smallest AIC first, indexed by formula: npar, logLik, AIC, delta_AIC
-        (above the smallest), akaike_weight (exp(-delta_AIC / 2), scaled to sum to one), BIC.
+        (above the smallest), akaike_weight (exp(-delta_AIC / 2), scaled to sum to one), BIC, cAIC.
         ``attrs["notes"]`` says what was refitted, which n BIC counts, and what to make of it.
 
     Raises
@@ -38,7 +38,8 @@ def compare(*fits: LinearMixedFit) -> pd.DataFrame:
     -----
     The AIC is the marginal one, from the likelihood with the random effects integrated out. Where a
     variance of zero lies on the boundary it is biased towards the model without (Greven & Kneib
-    2010). Weights: Burnham & Anderson (2002), sec. 2.9.
+    2010). cAIC is the conditional one (:meth:`LinearMixedFit.caic`), which is not, and which asks
+    how well the groups at hand are predicted. Weights: Burnham & Anderson (2002), sec. 2.9.
     """
     require_same_response(fits, "compare")
     fits, notes = by_one_likelihood(fits)
@@ -53,6 +54,7 @@ def compare(*fits: LinearMixedFit) -> pd.DataFrame:
             "delta_AIC": delta,
             "akaike_weight": weight / weight.sum(),
             "BIC": [fit.bic for fit in fits],
+            "cAIC": [fit.caic().caic for fit in fits],
         },
         index=pd.Index([fit.formula for fit in fits], name="formula"),
     )
@@ -61,6 +63,10 @@ def compare(*fits: LinearMixedFit) -> pd.DataFrame:
         "(Burnham & Anderson 2002)"
     )
     notes.append(f"BIC counts n = {fits[0].nobs} rows")
+    notes.append(
+        "AIC is about prediction in new groups, cAIC about the groups in the data (Vaida & "
+        "Blanchard 2005; Greven & Kneib 2010)"
+    )
     if all(fit.reml for fit in fits):
         notes.append("the likelihoods are restricted ones, of the same fixed effects")
     if any(fit.singular for fit in fits) or len({_n_variances(fit) for fit in fits}) > 1:

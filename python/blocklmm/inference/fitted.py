@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+import pandas as pd
+
 from blocklmm.effects import FittedEffects
 
-from .bootstrap import Bootstrap, bootstrap
+from .conditional_aic import ConditionalAIC, conditional_aic
 from .contrasts import Contrasts, contrast
+from .design_effect import DesignEffect, design_effect
 from .emmeans import MarginalMeans, emmeans
+from .explained_by_terms import r2_by_term
 
 if TYPE_CHECKING:
     from blocklmm.fit import LinearMixedFit
 
 
 class FittedInference(FittedEffects):
-    """Contrasts and marginal means of a fit."""
+    """Contrasts, marginal means, and what describes a fit as a whole."""
 
     def contrast(
         self, L: Any, ddf: str | None = None, rhs: Any = 0, level: float = 0.95
@@ -118,52 +122,98 @@ class FittedInference(FittedEffects):
         """
         return emmeans(cast("LinearMixedFit", self), factor, by, at, ddf, level)
 
-    def bootstrap(
-        self,
-        n: int = 1000,
-        seed: int | None = None,
-        n_threads: int | None = None,
-        progress: bool | None = None,
-    ) -> Bootstrap:
-        """Draw responses from the fitted model and fit it to each, as lme4's ``bootMer``.
-
-        Parameters
-        ----------
-        n : int
-            Number of replicates.
-        seed : int, optional
-            The same seed gives the same replicates, for any number of threads.
-        n_threads : int, optional
-            One by default.
-        progress : bool, optional
-            Whether to show a progress bar (by tqdm); by default where one is of use.
+    def caic(self) -> ConditionalAIC:
+        """Return the conditional AIC, for prediction in the groups that were seen.
 
         Returns
         -------
-        Bootstrap
-            ``.to_frame()``, ``.conf_int(kind="percentile")``.
-
-        Raises
-        ------
-        InferenceError
-            If the fit has no certificate, or no random terms.
-
-        Warns
-        -----
-        BlocklmmWarning
-            If replicates ended without a certificate.
+        ConditionalAIC
+            ``.caic``, from ``.llf``, the log-likelihood of y given the conditional modes, and
+            ``.effective_df``, with the estimation of the variances in it (Greven & Kneib 2010);
+            ``.caic_known_variances`` from ``.hat_trace`` (Vaida & Blanchard 2005).
 
         Notes
         -----
-        New random effects and new errors, from the fitted T and sigma. What a fit needs of a
-        response, (Z'y, X'y, y'y), is drawn directly from its distribution, so that a replicate
-        costs a pass over the groups and none over the rows.
+        The marginal :attr:`aic` is for prediction in new groups. Without random effects the
+        effective degrees of freedom are p, and after maximum likelihood both are the same. Fits
+        by REML and ML have different sigma, hence different values.
 
         Examples
         --------
         >>> import blocklmm as bl
-        >>> fit = bl.lmer("Yield ~ 1 + (1 | Batch)", bl.datasets.load("Dyestuff"))
-        >>> fit.bootstrap(200, seed=1).conf_int().loc["sigma"].round(1).tolist()
-        [36.9, 63.7]
+        >>> fit = bl.lmer("Reaction ~ Days + (Days | Subject)", bl.datasets.load("sleepstudy"))
+        >>> found = fit.caic()
+        >>> round(found.llf, 2), round(found.effective_df, 2), round(found.caic, 2)
+        (-824.51, 30.25, 1711.52)
         """
-        return bootstrap(cast("LinearMixedFit", self), n, seed, n_threads, progress)
+        return conditional_aic(self)
+
+    def r2_by_term(
+        self,
+        ddf: str | None = None,
+        type: int | str = 3,  # noqa: A002
+        level: float = 0.95,
+    ) -> pd.DataFrame:
+        """Return R^2_beta of the fixed effects together and of each term.
+
+        Parameters
+        ----------
+        ddf : str, optional
+            The method for the denominator's degrees of freedom. "kenward-roger" is r2glmm's "kr".
+        type : {1, 2, 3}
+            SAS's type of hypothesis of a term.
+        level : float
+            Of the limits.
+
+        Returns
+        -------
+        DataFrame
+            First the row Model, then one for each term: num_df, den_df, F, r2, lower, upper.
+
+        Raises
+        ------
+        InferenceError
+            For ddf="asymptotic", and "kenward-roger" after maximum likelihood.
+        ValueError
+            For a type, level or ddf that is none.
+
+        Notes
+        -----
+        r2 = q F / (q F + nu) for the F of q rows on nu degrees of freedom (Edwards et al. 2008;
+        Jaeger et al. 2017), with quantiles of the noncentral beta distribution as limits. Model
+        tests whether X beta is constant.
+
+        Examples
+        --------
+        >>> import blocklmm as bl
+        >>> fit = bl.lmer("angle ~ recipe + temp + (1 | replicate)", bl.datasets.load("cake"))
+        >>> fit.r2_by_term()["r2"].round(3).tolist()
+        [0.265, 0.023, 0.252]
+        """
+        return r2_by_term(self, ddf, type, level)
+
+    def design_effect(self) -> DesignEffect:
+        """Return what clustering costs: design effects and effective sample sizes.
+
+        Returns
+        -------
+        DesignEffect
+            ``.design_effect`` and ``.effective_n`` of the mean, ``.by_group`` with Kish's
+            1 + (m - 1) rho of each grouping factor, ``.by_coefficient``.
+
+        Notes
+        -----
+        Kish (1965), "Survey Sampling", sec. 5.4; Scott & Holt (1982) for coefficients. With weights
+        X'X is the weighted one, and the residual variance that of a row of weight one.
+
+        Examples
+        --------
+        >>> import blocklmm as bl
+        >>> fit = bl.lmer("Reaction ~ Days + (1 | Subject)", bl.datasets.load("sleepstudy"))
+        >>> found = fit.design_effect()
+        >>> round(found.design_effect, 2), round(found.effective_n, 1)
+        (6.3, 28.6)
+        >>> found.by_coefficient["design_effect"].round(2).tolist()
+        [2.12, 0.41]
+        """
+        return design_effect(self)

@@ -29,6 +29,18 @@ class Satterthwaite:
     ----------
     derivatives : VarianceDerivatives
 
+    Attributes
+    ----------
+    inverse_hessian : array of shape (c, c)
+        Inverse of the profiled criterion's Hessian in coordinates of T; flat directions, in which
+        the criterion has no curvature, are left out.
+    is_minimum : bool
+        Whether no curvature is negative.
+    cov : array of shape (p, p)
+        Covariance of the fixed effects.
+    cov_variances : array of shape (c+1, c+1)
+        W, of coordinates of T and log sigma^2.
+
     Notes
     -----
     Fai & Cornelius (1996); Kuznetsova, Brockhoff & Christensen (2017), sec. 2, whose results these
@@ -50,9 +62,10 @@ class Satterthwaite:
         profiled = J.T @ H @ J + d.turning - np.outer(mixed, mixed) / nu
         values, vectors = np.linalg.eigh(0.5 * (profiled + profiled.T))
         flat = np.abs(values) <= max(_FLAT * d.n, 1e-13 * float(np.abs(values).max(initial=0.0)))
-        self._is_minimum = bool((values[~flat] > 0).all())
+        self.is_minimum = bool((values[~flat] > 0).all())
         self._mixed, self._flat = mixed, vectors[:, flat]
         inverse = (vectors[:, ~flat] / values[~flat]) @ vectors[:, ~flat].T
+        self.inverse_hessian = inverse
         moved = inverse @ mixed / nu
         self.cov_variances = 2 * np.block(
             [
@@ -72,7 +85,7 @@ class Satterthwaite:
         with np.errstate(divide="ignore", invalid="ignore"):
             out = 2 * v**2 / spread
         unknown = np.abs(along @ self._flat).max(axis=1, initial=0.0) > _SEEN * v
-        if not self._is_minimum:
+        if not self.is_minimum:
             unknown[:] = True
         if unknown.any():
             warn(
