@@ -80,6 +80,20 @@ py::array_t<double> level_products(const Statistics& self, Index factor) {
   return out;
 }
 
+// Z_i'u of all levels of a factor for one column u, as (levels, q).
+py::array_t<double> level_column(const Statistics& self, Index factor, Index column) {
+  const LevelRecords& records = factor_of(self, factor);
+  const Index q = records.n_random();
+  std::vector<Index> positions;
+  for (Index a = 0; a < q; ++a) positions.push_back(records.position_of_column(a, column));
+  py::array_t<double> out({records.n_levels(), q});
+  auto view = out.mutable_unchecked<2>();
+  for (Index i = 0; i < records.n_levels(); ++i)
+    for (Index a = 0; a < q; ++a)
+      view(i, a) = records.record(i)[positions[static_cast<std::size_t>(a)]];
+  return out;
+}
+
 py::array_t<std::int64_t> level_rows(const Statistics& self, Index factor) {
   const LevelRecords& records = factor_of(self, factor);
   py::array_t<std::int64_t> out(records.n_levels());
@@ -149,7 +163,7 @@ void bind_statistics(py::module_& module) {
       .def(py::init([](const std::vector<py::tuple>& recipes, std::vector<Index> columns,
                        std::vector<bool> shifted,
                        const std::vector<std::tuple<std::vector<Index>, Index, Index>>& factors,
-                       Index n_sources, Index weight) {
+                       Index n_sources, Index weight, bool pairs) {
              StatisticsPlan plan;
              for (const py::tuple& spec : recipes) plan.recipes.push_back(recipe_of(spec));
              plan.columns = std::move(columns);
@@ -158,10 +172,11 @@ void bind_statistics(py::module_& module) {
                plan.factors.push_back({own, n_random, n_slots});
              plan.n_sources = n_sources;
              plan.weight = weight;
+             plan.pairs = pairs;
              return Statistics(std::move(plan));
            }),
            py::kw_only(), py::arg("recipes"), py::arg("columns"), py::arg("shifted"),
-           py::arg("factors"), py::arg("n_sources"), py::arg("weight"))
+           py::arg("factors"), py::arg("n_sources"), py::arg("weight"), py::arg("pairs") = true)
       .def("adopt", &Statistics::adopt, py::arg("shift"), py::arg("response_fit"),
            py::arg("group_fits"))
       .def(
@@ -178,10 +193,13 @@ void bind_statistics(py::module_& module) {
           py::arg("sources"), py::arg("labels"), py::arg("bases"), py::arg("n_rows"),
           py::arg("n_threads"))
       .def("finish", &Statistics::finish, py::call_guard<py::gil_scoped_release>())
+      .def("without", &Statistics::without, py::arg("level"), py::arg("n_random"),
+           py::call_guard<py::gil_scoped_release>())
       .def("cross_products", &Statistics::cross_products)
       .def("plain_cross_products", &Statistics::plain_cross_products)
       .def_property_readonly("sums", [](const Statistics& self) { return Vector(self.sums()); })
       .def("level_products", &level_products, py::arg("factor"))
+      .def("level_column", &level_column, py::arg("factor"), py::arg("column"))
       .def("level_rows", &level_rows, py::arg("factor"))
       .def("pairs",
            [](const Statistics& self) {

@@ -10,7 +10,7 @@ namespace blocklmm {
 LevelRecords::LevelRecords(std::vector<Index> columns, Index n_random, Index n_slots)
     : columns_(std::move(columns)), q_(n_random), n_levels_(n_slots) {
   const auto u = static_cast<Index>(columns_.size());
-  require(q_ >= 1 && q_ < u && n_slots >= 0, "sizes of the plan");
+  require(q_ >= 1 && q_ <= u && n_slots >= 0, "sizes of the plan");
   size_ = 1 + q_ * u - q_ * (q_ - 1) / 2;
   add_ = pick_add_records(q_, u);
   records_.assign(static_cast<std::size_t>(n_slots * size_), 0.0);

@@ -68,7 +68,7 @@ Statistics::Statistics(StatisticsPlan plan) : plan_(std::move(plan)) {
     const auto begin = factor.columns.begin();
     return LevelPairs::Side{f, {begin, begin + factor.n_random}, factor.n_slots};
   };
-  for (Index f = 0; f < n_factors(); ++f)
+  for (Index f = 0; plan_.pairs && f < n_factors(); ++f)
     for (Index g = 0; g < f; ++g) open_pairs_.emplace_back(side(g), side(f));
   shift_ = sums_ = Vector::Zero(u);
   const auto n_sources = static_cast<std::size_t>(plan_.n_sources);

@@ -25,7 +25,8 @@
 
 namespace blocklmm {
 
-// A grouping factor: which columns of U its records need, those of its Z first.
+// A grouping factor: which columns of U its records need, those of its Z first. With all of them
+// as Z, a record holds all cross products of its level.
 struct FactorPlan {
   std::vector<Index> columns;
   Index n_random = 0;
@@ -47,6 +48,7 @@ struct StatisticsPlan {
   std::vector<FactorPlan> factors;
   Index n_sources = 0;
   Index weight = -1;  // the recipe that makes the weights, or -1
+  bool pairs = true;  // whether levels of two factors that meet are wanted
 };
 
 // Rows that can't be used as they are: how many, and the first few.
@@ -115,6 +117,10 @@ class Statistics {
   const Matrix& group_fits(Index f) const { return group_fits_[static_cast<std::size_t>(f)]; }
   // One for each two factors, after finish().
   const std::vector<PairBlocks>& pairs() const { return pairs_; }
+
+  // The statistics without a level of the only factor, from records of all cross products, of which
+  // the first n_random columns are Z. Sums and log weights stay those of all rows.
+  Statistics without(Index level, Index n_random) const;
 
   // All that later computations need, after finish(): for saving.
   struct FactorState {

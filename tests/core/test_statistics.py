@@ -138,7 +138,7 @@ def test_pickled_statistics_are_the_same():
         (lambda: make([("product", [0])], [0], 1, n_random=0), "operands"),
         (lambda: make([("unheard of",)], [0], 0, n_random=0), "unknown kind"),
         (lambda: make([("constant",)], [4], 0, n_random=0), "recipe"),
-        (lambda: make([("constant",)], [0], 0, n_random=1), "sizes"),
+        (lambda: make([("constant",)], [0], 0, n_random=2), "sizes"),
     ],
 )
 def test_plans_are_checked(call, message):
@@ -157,3 +157,68 @@ def test_rows_are_checked():
         core.update([np.zeros(4, dtype=np.int64)], [zeros], [0], 3, 1)
     with pytest.raises(ValueError, match="native"):
         core.update([np.zeros(3, dtype=complex)], [zeros], [0], 3, 1)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_records_of_all_cross_products_lose_a_level(weighted):
+    q, n_columns = 2, 5
+    design = dense.random_design(5, q, p=2, n_groups=7, n=60, weighted=weighted)
+    columns = [*design.Z.T, *design.X.T, design.y]
+    sources = [np.ascontiguousarray(c) for c in [*columns, design.weights]]
+
+    def passed(rows, n_random, level):
+        core = _core.Statistics(
+            recipes=[("numeric", k) for k in range(6)],
+            columns=list(range(n_columns)),
+            shifted=[False] * n_columns,
+            factors=[(list(range(n_columns)), n_random, 7)],
+            n_sources=6,
+            weight=5,
+        )
+        if level is not None:  # effects that the pass takes from y
+            fits = np.random.default_rng(1).normal(size=(q, 7))
+            padded = np.vstack([fits, np.zeros((n_random - q, 7))])
+            core.adopt(np.zeros(n_columns), np.zeros(n_columns - 1), [padded])
+        core.update([s[rows] for s in sources], [design.groups[rows]], [0], rows.sum(), 1)
+        core.finish()
+        return core
+
+    everything = np.ones(60, dtype=bool)
+    for level, taken in ((3, None), (0, 0), (6, 6)):
+        left = passed(everything, n_columns, taken).without(level, q)
+        direct = passed(design.groups != level, q, taken)
+        assert left.n_rows_used == direct.n_rows_used
+        np.testing.assert_allclose(left.cross_products(), direct.cross_products(), atol=1e-11)
+        np.testing.assert_array_equal(left.level_products(0), direct.level_products(0))
+        np.testing.assert_array_equal(left.level_rows(0), direct.level_rows(0))
+        last = direct.level_products(0)[:, :, -1]
+        np.testing.assert_array_equal(left.level_column(0, n_columns - 1), last)
+        objectives = [
+            _core.BlockObjective(s, [2, 3], [(0, 0), (1, 0), (1, 1)]) for s in (left, direct)
+        ]
+        values = [
+            o.evaluate(lambda_=np.eye(2), criterion=True, derivatives=False, n_threads=1).value
+            for o in objectives
+        ]
+        assert values[0] == pytest.approx(values[1], rel=1e-12)
+    with pytest.raises(ValueError, match="all cross products"):
+        dense.statistics(design).without(0, q)
+    with pytest.raises(ValueError, match="a level"):
+        passed(everything, n_columns, None).without(7, q)
+
+
+def test_pairs_may_be_left_out():
+    y = np.arange(4.0)
+    labels = [np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])]
+    core = _core.Statistics(
+        recipes=[("constant",), ("numeric", 0)],
+        columns=[0, 1],
+        shifted=[False, False],
+        factors=[([0, 1], 1, 2), ([0, 1], 1, 2)],
+        n_sources=1,
+        weight=-1,
+        pairs=False,
+    )
+    core.update([y], labels, [0, 0], 4, 1)
+    core.finish()
+    assert core.pairs() == []
