@@ -22,4 +22,5 @@ PYBIND11_MODULE(_core, module) {
   blocklmm::python::bind_response_draws(module);
   blocklmm::python::bind_bootstrap(module);
   blocklmm::python::bind_optimizer(module);
+  blocklmm::python::bind_clusters(module);
 }

@@ -263,6 +263,40 @@ class Bootstrap:
     @property
     def seconds(self) -> tuple[float, float]: ...
 
+class Adjustment(enum.Enum):
+    none = ...
+    symmetric = ...
+    jackknife = ...
+
+class ClusterSpans:
+    def __init__(
+        self,
+        *,
+        rows: Statistics,
+        pairs: Statistics,
+        cluster: int,
+        x_columns: Sequence[int],
+        z_columns: Sequence[int],
+        members: Sequence[Sequence[int]],
+        lambda_: FloatArray,
+        N: FloatArray,
+    ) -> None: ...
+    def sums(
+        self,
+        *,
+        first: int,
+        n: int,
+        z_factor: int,
+        adjustment: Adjustment,
+        contrasts: FloatArray,
+        wanted: Sequence[str],
+        n_threads: int,
+    ) -> dict[str, FloatArray]: ...
+    @property
+    def n_clusters(self) -> int: ...
+    @property
+    def largest_side(self) -> int: ...
+
 def fill_matrix(
     recipes: Sequence[tuple[Any, ...]],
     columns: Sequence[int],
