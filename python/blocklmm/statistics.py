@@ -220,17 +220,26 @@ class GroupingFactor:
         return np.asarray(self.levels.argsort(), dtype=np.int64)
 
 
-def _new_core(design: Design, labels: list[GroupLabels]) -> _core.Statistics:
+def _new_core(
+    design: Design, labels: list[GroupLabels], whole: int | None = None
+) -> _core.Statistics:
+    """Return empty statistics; the records of factor ``whole`` are to hold all cross products.
+
+    With ``whole``, the pairs of levels that are known from an earlier pass are left out.
+    """
+    widths = [len(design.members(f)) for f in range(len(labels))]
+    if whole is not None:
+        widths[whole] = len(design.record_columns(whole))
     return _core.Statistics(
         recipes=design.recipes,
         columns=[recipe for recipe, _ in design.columns],
         shifted=[shifted for _, shifted in design.columns],
         factors=[
-            (design.record_columns(f), len(design.members(f)), found.n_slots)
-            for f, found in enumerate(labels)
+            (design.record_columns(f), widths[f], found.n_slots) for f, found in enumerate(labels)
         ],
         n_sources=len(design.sources),
         weight=design.weight,
+        pairs=whole is None,
     )
 
 
@@ -277,7 +286,7 @@ class RowStatistics:
         labels = [group_labels(frame, group) for group in design.groups]
         self._redo = design, frame
         self.core = _new_core(design, labels)
-        slots = self._read(design, frame, labels, n_threads)
+        slots = self._read(self.core, design, frame, labels, n_threads)
         self.factors = [
             GroupingFactor(group, found, kept)
             for group, found, kept in zip(design.groups, labels, slots, strict=True)
@@ -298,20 +307,54 @@ class RowStatistics:
             By grouping factor, coefficients of each level on its own columns of Z.
         n_threads : int
         """
+        return self.with_core(self._second_pass(response_fit, group_fits, n_threads))
+
+    def with_core(self, core: _core.Statistics) -> RowStatistics:
+        """Return the same with other sums of these rows, or of some of them."""
+        out = copy.copy(self)
+        out.__dict__.update(self.__dict__, core=core)  # a copy leaves the data behind, as a pickle
+        return out
+
+    def by_cluster(
+        self, cluster: int, response_fit: Array, group_fits: list[FloatArray], n_threads: int
+    ) -> _core.Statistics:
+        """Return such statistics with all cross products of each level of a factor.
+
+        Parameters
+        ----------
+        cluster : int
+            The grouping factor: its records hold [Z_i X_i y_i]'[Z_i X_i y_i].
+        response_fit, group_fits, n_threads
+            As for :meth:`refined`.
+        """
+        return self._second_pass(response_fit, group_fits, n_threads, whole=cluster)
+
+    def _second_pass(
+        self,
+        response_fit: Array,
+        group_fits: list[FloatArray] | None,
+        n_threads: int,
+        whole: int | None = None,
+    ) -> _core.Statistics:
         design, frame = self._redo
         labels = [group_labels(frame, group) for group in design.groups]
         by_slot = [np.zeros((0, 0)) for _ in labels]
         for f, fits in enumerate(group_fits or []):
-            by_slot[f] = np.zeros((len(fits), labels[f].n_slots))
-            by_slot[f][:, self._slots[f]] = fits
-        out = copy.copy(self)
-        out.core = _new_core(design, labels)
-        out.core.adopt(self.core.shift, response_fit, by_slot)
-        out._read(design, frame, labels, n_threads)
-        return out
+            width = len(design.record_columns(f)) if f == whole else len(fits)
+            by_slot[f] = np.zeros((width, labels[f].n_slots))
+            by_slot[f][: len(fits), self._slots[f]] = fits
+        core = _new_core(design, labels, whole)
+        core.adopt(self.core.shift, response_fit, by_slot)
+        self._read(core, design, frame, labels, n_threads)
+        return core
 
+    @staticmethod
     def _read(
-        self, design: Design, frame: Frame, labels: list[GroupLabels], n_threads: int
+        core: _core.Statistics,
+        design: Design,
+        frame: Frame,
+        labels: list[GroupLabels],
+        n_threads: int,
     ) -> list[IntArray]:
         """Pass over the rows; returns by factor the slots that have any."""
         sources = [s for s in design.bind(frame) if s is not None]
@@ -322,8 +365,8 @@ class RowStatistics:
             stop = min(start + step, frame.n_rows)
             arrays = [s.rows(start, stop) for s in sources]
             codes = [found.codes[start:stop] for found in labels]
-            self.core.update(arrays, codes, bases, stop - start, n_threads)
-        return [np.asarray(slots, dtype=np.int64) for slots in self.core.finish()]
+            core.update(arrays, codes, bases, stop - start, n_threads)
+        return [np.asarray(slots, dtype=np.int64) for slots in core.finish()]
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k != "_redo"}
