@@ -12,6 +12,7 @@ import pandas as pd
 from . import _core
 from .errors import ConvergenceWarning, DataError, did_you_mean, warn
 from .frames import Frame
+from .inference.diagnostics import Diagnostics
 from .inference.simulated import FittedSimulations
 from .machine import one_blas_thread
 from .optimize import FitOptions, minimize
@@ -33,7 +34,7 @@ from .reports import tidy as _tidy
 _MOST_ROWS_SUMMARISED = 1_000_000  # residuals in a summary: a pass over the rows
 
 
-class LinearMixedFit(FittedSimulations):
+class LinearMixedFit(FittedSimulations, Diagnostics):
     """A fit; immutable. Made by :func:`blocklmm.lmer` or :meth:`LinearMixedModel.fit`.
 
     Attributes

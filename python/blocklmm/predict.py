@@ -17,6 +17,7 @@ from .statistics import group_labels
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+Between = Callable[[int, int, IntArray, IntArray], FloatArray]
 
 _CHUNK = 1 << 16
 
@@ -71,7 +72,7 @@ class Errors:
     effects: FloatArray
     modes: list[FloatArray]
     modes_beta: list[FloatArray]
-    between: Callable[[int, int, IntArray, IntArray], FloatArray]
+    between: Between
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,7 @@ def predict_rows(
     n = frame.n_rows
     mean, fixed = np.empty(n), np.empty(n)
     variance = None if errors is None else np.empty(n)
-    pairs = _pairs(errors, groups) if errors is not None and groups is not None else []
+    pairs = joint_errors(groups, errors.between) if errors and groups is not None else []
     for start in range(0, n, _CHUNK):
         rows = slice(start, min(start + _CHUNK, n))
         values = design.matrix(frame, recipes, rows.start, rows.stop)
@@ -207,8 +208,21 @@ def predict_rows(
     return RowPredictions(mean, fixed, variance)
 
 
-def _pairs(errors: Errors, groups: IntArray) -> list[tuple[int, int, IntArray, FloatArray]]:
-    """Return for each two factors which pair of fitted levels a row has, and their covariances."""
+def joint_errors(groups: IntArray, between: Between) -> list[tuple[int, int, IntArray, FloatArray]]:
+    """Return for each two factors which pair of fitted levels a row has, and their covariances.
+
+    Parameters
+    ----------
+    groups : array of shape (n, factors)
+        As from :func:`row_groups`.
+    between : callable
+        As of :class:`Errors`.
+
+    Returns
+    -------
+    list of (int, int, array of shape (n,), array of shape (pairs, q_f, q_g))
+        The factors, the pair's number by row or -1, and the covariances by pair.
+    """
     out = []
     for f, g in combinations(range(groups.shape[1]), 2):
         i, j = groups[:, f], groups[:, g]
@@ -219,7 +233,7 @@ def _pairs(errors: Errors, groups: IntArray) -> list[tuple[int, int, IntArray, F
         codes, found = pd.factorize(i[both] * width + j[both])
         of_row = np.full(len(groups), -1, dtype=np.int64)
         of_row[both] = codes
-        out.append((f, g, of_row, errors.between(f, g, found // width, found % width)))
+        out.append((f, g, of_row, between(f, g, found // width, found % width)))
     return out
 
 

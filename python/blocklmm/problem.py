@@ -221,6 +221,20 @@ class Problem:
         design = self.design.with_response(response)
         return Problem(self.formula, design, frame, "drop", self._rank_deficient, n_threads=1)
 
+    def with_statistics(self, statistics: RowStatistics, response_fit: FloatArray) -> Problem:
+        """Return the same problem for statistics of some of the rows.
+
+        Parameters
+        ----------
+        statistics : RowStatistics
+        response_fit : array of shape (columns before y,)
+            What was taken from the response, on shifted columns.
+        """
+        out = Problem.__new__(Problem)
+        out.__dict__.update(self.__dict__)
+        out._connect(statistics, response_fit)
+        return out
+
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k not in ("core", "units", "frame")}
 
