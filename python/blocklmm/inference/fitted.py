@@ -1,4 +1,4 @@
-"""What a fit answers about its fixed effects."""
+"""What a fit answers about its parameters."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from blocklmm.effects import FittedEffects
 
 from .contrasts import Contrasts, contrast
 from .emmeans import MarginalMeans, emmeans
+from .profile import Profile
+from .profiling import profile
 
 if TYPE_CHECKING:
     from blocklmm.fit import LinearMixedFit
 
 
 class FittedInference(FittedEffects):
-    """Contrasts and marginal means of a fit."""
+    """Contrasts, marginal means and profiles of a fit."""
 
     def contrast(
         self, L: Any, ddf: str | None = None, rhs: Any = 0, level: float = 0.95
@@ -116,3 +118,58 @@ class FittedInference(FittedEffects):
         ['A - B', 'A - C', 'B - C']
         """
         return emmeans(cast("LinearMixedFit", self), factor, by, at, ddf, level)
+
+    def profile(
+        self,
+        parameters: str | Sequence[str] | None = None,
+        criterion: str | None = None,
+        level: float = 0.99,
+    ) -> Profile:
+        """Profile the criterion along single parameters, all others free.
+
+        Parameters
+        ----------
+        parameters : str or sequence of str, optional
+            Names as :meth:`conf_int` has them with ``method="profile"``; "theta_" stands for all
+            variance parameters, "beta_" for all fixed effects. By default all.
+        criterion : {"ML", "REML"}, optional
+            By default variance parameters are profiled in the criterion that was fitted, fixed
+            effects in the deviance. "ML" profiles all in the deviance, as lme4 does, about its
+            minimum; "REML" variance parameters alone.
+        level : float
+            Out to the limits of intervals of this level.
+
+        Returns
+        -------
+        Profile
+            ``.to_frame()`` for plots of zeta, ``.conf_int(level)``.
+
+        Raises
+        ------
+        DataError
+            For an unknown parameter.
+        InferenceError
+            For fixed effects under "REML".
+        ValueError
+            For a level or criterion that is none.
+
+        Warns
+        -----
+        BlocklmmWarning
+            If profiling finds a lower minimum than the fit's: profiles are about that one.
+
+        Notes
+        -----
+        zeta = sign(value - estimate) sqrt(f(value) - f_min) is normal, to the order that
+        likelihood theory goes, and bent where Wald's intervals mislead (Bates & Watts 1988, ch. 6;
+        Bates, Maechler, Bolker & Walker 2015, sec. 5.1). Standard deviations and correlations are
+        the absolute ones of ``varcorr``; sigma is among what is free.
+
+        Examples
+        --------
+        >>> import blocklmm as bl
+        >>> fit = bl.lmer("Yield ~ 1 + (1 | Batch)", bl.datasets.load("Dyestuff"), reml=False)
+        >>> fit.profile().conf_int(0.95).round(2).loc["sd_(Intercept)|Batch"].tolist()
+        [12.2, 84.06]
+        """
+        return profile(cast("LinearMixedFit", self), parameters, criterion, level)

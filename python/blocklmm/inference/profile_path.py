@@ -1,0 +1,141 @@
+"""The criterion along one parameter, from its minimum outward to a threshold.
+
+With zeta = sign(t - t^) sqrt(f(t) - f_min), steps are chosen by dzeta/dt = f'(t) / (2 zeta), f'
+being the derivative with all else held (that at the minimum over all else is the same). The first
+value beyond the threshold brackets the limit; it is found by Newton's method on zeta, or bisection.
+There the minimum over all else is looked for from other starts too: if one leads lower, below the
+threshold, the way out goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .profiled_parameters import Parameter
+from .restricted import Point, Restricted
+
+_SPACING = 0.5  # of zeta
+_LONGEST = 3.0  # a step, in parts of the one before
+_MOST_POINTS = 80
+_ROUNDING = 1e-7  # of a criterion, beside 1e-11 of it
+_CLOSE = 1e-9  # to the threshold, in zeta
+_RESOLUTION = 1e-12  # of t
+
+
+class LowerMinimum(Exception):  # noqa: N818
+    """The criterion falls below what was taken for its minimum."""
+
+    def __init__(self, point: Point) -> None:
+        super().__init__("a lower minimum")
+        self.point = point
+
+
+@dataclass(frozen=True, slots=True)
+class PathPoint:
+    """A value of t, with zeta (not negative here), dzeta/dt outward, and the restricted minimum."""
+
+    t: float
+    zeta: float
+    slope: float
+    found: Restricted
+
+
+class Path:
+    """One side of a profile.
+
+    Parameters
+    ----------
+    parameter : Parameter
+    start : Point
+        The minimum.
+    minimum : float
+        The criterion there.
+    side : {-1, 1}
+    others : sequence of Point
+        Other starts.
+
+    Raises
+    ------
+    LowerMinimum
+    """
+
+    def __init__(
+        self,
+        parameter: Parameter,
+        start: Point,
+        minimum: float,
+        side: int,
+        others: Sequence[Point],
+    ) -> None:
+        self._parameter, self._minimum, self._side = parameter, minimum, side
+        self._others = [start, *others]
+        self._end = parameter.high if side > 0 else parameter.low
+        self._start = PathPoint(parameter.estimate, 0.0, np.nan, Restricted(minimum, 0.0, start))
+
+    def _at(self, t: float, start: Point) -> PathPoint:
+        return self._point(t, self._parameter.minimum(t, start))
+
+    def _point(self, t: float, found: Restricted) -> PathPoint:
+        rounding = _ROUNDING + 1e-11 * abs(self._minimum)
+        if found.value < self._minimum - rounding:
+            raise LowerMinimum(found.point)
+        zeta = float(np.sqrt(max(found.value - self._minimum, 0.0)))
+        slope = self._side * found.slope / (2 * zeta) if zeta > 0 else np.nan
+        return PathPoint(t, zeta, slope, found)
+
+    def points(self, threshold: float) -> list[PathPoint]:
+        """Return points outward; the last is at the threshold, or at the end of the range.
+
+        Or it is where the criterion has stopped to grow.
+        """
+        here, step, out = self._start, self._parameter.step, list[PathPoint]()
+        while here.t != self._end and len(out) < _MOST_POINTS:
+            there = self._at(self._moved(here.t, step), here.found.point)
+            is_far = there.zeta > max(here.zeta + 3 * _SPACING, threshold + _SPACING)
+            if is_far and step > 1e-3 * self._parameter.step:
+                step *= 0.4
+                continue
+            if there.zeta >= threshold:
+                inside, there = self._crossing(here, there, threshold)
+                lower = self._lowest(there)
+                if lower.zeta >= threshold - 1e-6:
+                    out += [there] if inside is None else [inside, there]
+                    break
+                there = lower
+            out.append(there)
+            wanted = _SPACING / there.slope if there.slope > 0 else np.inf
+            step = min(wanted, _LONGEST * step)
+            here = there
+        return out
+
+    def _moved(self, t: float, step: float) -> float:
+        moved = t + self._side * step
+        return min(moved, self._end) if self._side > 0 else max(moved, self._end)
+
+    def _crossing(
+        self, inside: PathPoint, outside: PathPoint, threshold: float
+    ) -> tuple[PathPoint | None, PathPoint]:
+        """Return the point at the threshold; the two beside a jump, if there is one."""
+        nearest = outside
+        while abs(nearest.zeta - threshold) > _CLOSE:
+            low, high = sorted((inside.t, outside.t))
+            if high - low <= _RESOLUTION * max(abs(low), abs(high)):
+                return inside, outside
+            t = np.nan
+            if nearest.slope > 0:
+                t = nearest.t - self._side * (nearest.zeta - threshold) / nearest.slope
+            if not low < t < high:
+                t = 0.5 * (low + high)
+            nearest = self._at(t, nearest.found.point)
+            if nearest.zeta >= threshold:
+                outside = nearest
+            else:
+                inside = nearest
+        return None, nearest
+
+    def _lowest(self, at: PathPoint) -> PathPoint:
+        found = [self._at(at.t, other) for other in self._others]
+        return min([at, *found], key=lambda point: point.zeta)

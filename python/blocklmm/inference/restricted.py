@@ -1,0 +1,197 @@
+"""Minima of the criterion over covariances in which something is held fixed.
+
+Where a standard deviation or a correlation is held, sigma is not profiled out: it scales what is
+held. With the factors X(t, x) of ``held.py``, relative to sigma0, and u = log(sigma / sigma0),
+
+    f(x, u) = phi(F, u),   F = e^-u X,   phi = log|V| + [log|S_XX|] + nu log(2 pi sigma^2) + rho,
+
+rho = r^2 / sigma^2. The core gives phi, g = dphi/dF, H = d^2phi/dF^2 and R = drho/dF. As
+phi_u = 2 nu - 2 rho, g_u = -2 R and dF/du = -F,
+
+    f_x  = e^-u J'g                           f_xx = e^-2u J'H J + diag(e^-u g'd^2X/dx_k^2)
+    f_u  = 2 nu - 2 rho - F'g                 f_xu = -e^-u J'(2 R + H F + g)
+    f_uu = 4 rho + 4 F'R + F'g + F'H F        df/dt = e^-u g'dX/dt   at the minimum over (x, u)
+
+The steps are those of ``cpp/core/trust_region.hpp`` in coordinates w = C (x - x_0) with
+C'C = J'J at the start, so that |dw| = |dX|; logarithms get a little more, as they may go far.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from blocklmm.objective import Objective
+
+from .held import FactorAt, HeldCorrelation, HeldSd
+
+FloatArray = npt.NDArray[np.float64]
+
+_OF_LOGARITHMS = 0.1  # what a logarithm's unit costs at least, in units of X
+_TOLERANCE = 1e-10  # stop when a Newton step would lower the criterion by less
+_MOST_STEPS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Covariances of the random effects, and sigma, in the core's units.
+
+    Attributes
+    ----------
+    F : array of shape (q, q)
+        A factor of T.
+    sigma : float
+    """
+
+    F: FloatArray
+    sigma: float
+
+
+@dataclass(frozen=True, slots=True)
+class Restricted:
+    """A minimum with something held fixed at t: the criterion, its derivative in t, and where."""
+
+    value: float
+    slope: float
+    point: Point
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    value: float
+    gradient: FloatArray
+    hessian: FloatArray
+    slope: float
+
+
+class HeldCriterion:
+    """The criterion where a standard deviation or a correlation is held.
+
+    Parameters
+    ----------
+    objective : Objective
+    held : HeldSd or HeldCorrelation
+    sigma0 : float
+        In the core's units.
+    """
+
+    def __init__(self, objective: Objective, held: HeldSd | HeldCorrelation, sigma0: float) -> None:
+        self._objective, self._held, self._sigma0 = objective, held, sigma0
+        structure = objective.structure
+        self._rows, self._columns = np.array(structure.block_entries, dtype=np.intp).T
+        self._q = structure.q
+
+    def _matrix(self, entries: FloatArray) -> FloatArray:
+        out = np.zeros((self._q, self._q))
+        out[self._rows, self._columns] = entries
+        return out
+
+    def derivatives(self, t: float, x: FloatArray, u: float) -> _Model:
+        """Return the criterion at held t, with derivatives in (x, u); infinite where it has none.
+
+        The slope is df/dt with x and u held.
+        """
+        at: FactorAt = self._held.at(t, x)
+        scale, sigma = np.exp(-u), self._sigma0 * np.exp(u)
+        F = scale * at.X
+        found = self._objective.at_sigma(self._matrix(F), sigma)
+        if found is None:
+            nothing = np.zeros(0)
+            return _Model(np.inf, nothing, nothing, np.nan)
+        value, rho, evaluation = found
+        nu = self._objective.nu
+        g, H, R = evaluation.gradient, evaluation.hessian, evaluation.rss_gradient
+        J, HF = scale * at.J, H @ F
+        f_xx = J.T @ H @ J
+        f_x = J.T @ g
+        f_xx[np.diag_indices_from(f_xx)] += np.where(at.is_log, f_x, 0.0)
+        f_xu = -J.T @ (2 * R + HF + g)
+        f_u = 2 * nu - 2 * rho - F @ g
+        f_uu = 4 * rho + 4 * F @ R + F @ g + F @ HF
+        hessian = np.block([[f_xx, f_xu[:, None]], [f_xu[None], np.array([[f_uu]])]])
+        return _Model(value, np.append(f_x, f_u), hessian, float(scale * g @ at.along_t))
+
+    def minimum(self, t: float, start: Point) -> Restricted:
+        """Minimise over (x, u) from a point near by."""
+        x = self._held.coordinates(start.F * (start.sigma / self._sigma0))
+        y = np.append(x, np.log(start.sigma / self._sigma0))
+        back = self._scaling(self._held.at(t, x))
+        here = self.derivatives(t, y[:-1], y[-1])
+        if not np.isfinite(here.value):
+            return Restricted(np.inf, np.nan, start)
+        n = self._objective.n
+        rounding = 1e-13 * (abs(here.value) + n)
+        radius = 0.5
+        for _ in range(_MOST_STEPS):
+            values, vectors = np.linalg.eigh(back.T @ here.hessian @ back)
+            slopes = vectors.T @ (back.T @ here.gradient)
+            size = np.abs(values)
+            flat = max(1e-13 * size.max(), 1e-10 * n)
+            newton = 0.5 * float((slopes**2 / np.maximum(size, flat)).sum())
+            if values[0] > -flat and newton <= _TOLERANCE:
+                break
+            step, predicted = trust_region_step(values, slopes, radius)
+            length = float(np.linalg.norm(step))
+            moved = y + back @ (vectors @ step)
+            there = self.derivatives(t, moved[:-1], moved[-1])
+            actual = here.value - there.value
+            ratio = actual / predicted if predicted > 0 else 0.0
+            if ratio < 0.25:
+                radius = 0.25 * length
+            elif ratio > 0.75 and length > 0.9 * radius:
+                radius *= 2
+            if ratio > 1e-4:
+                y, here = moved, there
+            elif predicted < rounding or radius < 1e-12:
+                break
+        at = self._held.at(t, y[:-1])
+        factor = self._matrix(np.exp(-y[-1]) * at.X)
+        return Restricted(here.value, here.slope, Point(factor, self._sigma0 * np.exp(y[-1])))
+
+    @staticmethod
+    def _scaling(at: FactorAt) -> FloatArray:
+        """Return dy/dw: C^-1, and one for u."""
+        m = at.J.shape[1]
+        C = np.linalg.qr(np.vstack([at.J, np.diag(_OF_LOGARITHMS * at.is_log)]), mode="r")
+        out = np.eye(m + 1)
+        out[:m, :m] = np.linalg.inv(C)
+        return out
+
+
+def trust_region_step(
+    values: FloatArray, slopes: FloatArray, radius: float
+) -> tuple[FloatArray, float]:
+    """Minimise slopes'd + d'diag(values)d / 2 over |d| <= radius, for ascending values.
+
+    Returns
+    -------
+    step : array
+    predicted : float
+        The decrease of this model.
+
+    Notes
+    -----
+    Moré & Sorensen (1983), in the eigenbasis of the Hessian; the same as
+    ``cpp/core/trust_region.hpp``.
+    """
+    floor = np.finfo(np.float64).eps * max(1.0, float(np.abs(values).max()))
+    shift = 0.0 if values[0] > floor else floor - values[0]
+    mu, step = shift, -slopes / (values + shift)
+    length = float(np.linalg.norm(step))
+    if length > radius:
+        low, high = shift, shift + float(np.linalg.norm(slopes)) / radius
+        for _ in range(60):
+            step = -slopes / (values + mu)
+            length = float(np.linalg.norm(step))
+            if abs(length - radius) <= 1e-3 * radius:
+                break
+            low, high = (mu, high) if length > radius else (low, mu)
+            mu += (length / radius - 1) * length**2 / float((step**2 / (values + mu)).sum())
+            if not low < mu < high:
+                mu = 0.5 * (low + high)
+    elif values[0] < -floor:
+        rest = float((step[1:] ** 2).sum())
+        step[0] = np.copysign(np.sqrt(max(radius**2 - rest, 0.0)), -slopes[0])
+    return step, -float((slopes + 0.5 * values * step) @ step)
