@@ -413,7 +413,10 @@ class LinearMixedFit(FittedInference):
         -------
         DataFrame
             Of fixed effects: term, estimate, std_error, statistic, df, p_value, conf_low,
-            conf_high.
+            conf_high. Of variance components: group, term, estimate, std_error; standard
+            deviations and correlations, with standard errors by the delta method from the exact
+            Hessian of the criterion. They are NaN on the boundary (a standard deviation of zero, a
+            correlation of one); intervals are better made from profiles (:meth:`conf_int`).
 
         Raises
         ------
