@@ -38,8 +38,8 @@ class FactorAt:
     ----------
     X, along_t : arrays of shape (entries,)
         With dX/dt.
-    J : array of shape (entries, m)
-        dX/dx.
+    J, turning : arrays of shape (entries, m)
+        dX/dx and dJ/dt.
     is_log : array of shape (m,)
         Which coordinates are logarithms: there d^2X/dx_k^2 = dX/dx_k, elsewhere zero.
     """
@@ -47,6 +47,7 @@ class FactorAt:
     X: FloatArray
     along_t: FloatArray
     J: FloatArray
+    turning: FloatArray
     is_log: npt.NDArray[np.bool_]
 
 
@@ -93,38 +94,51 @@ class Triangles:
 
 
 class HeldSd(Triangles):
-    """The first of the rows has standard deviation t."""
+    """The row has standard deviation t."""
+
+    def __init__(self, units: Units, sigma0: float, term: int, row: int) -> None:
+        super().__init__(units, sigma0, term, [row])
+        self._held = self._at[0, 0]
+        self._along_t, self._rest = self.B[:, self._held], np.delete(self.B, self._held, axis=1)
+        n_free = self._rest.shape[1]
+        self._turning, self._is_log = np.zeros_like(self._rest), np.zeros(n_free, dtype=bool)
 
     def coordinates(self, X: FloatArray) -> FloatArray:
         """Return x for any factor X (q x q), whose own standard deviation does not count."""
-        return np.delete(self._entries(X), self._at[0, 0])
+        return np.delete(self._entries(X), self._held)
 
     def at(self, t: float, x: FloatArray) -> FactorAt:
         """Return X, and how it changes."""
-        k = self._at[0, 0]
-        J = np.delete(self.B, k, axis=1)
-        return FactorAt(t * self.B[:, k] + J @ x, self.B[:, k], J, np.zeros(len(x), dtype=bool))
+        X = t * self._along_t + self._rest @ x
+        return FactorAt(X, self._along_t, self._rest, self._turning, self._is_log)
 
 
 class HeldCorrelation(Triangles):
-    """The first two of the rows have correlation sin t."""
+    """The two rows have correlation sin t."""
+
+    def __init__(self, units: Units, sigma0: float, term: int, rows: tuple[int, int]) -> None:
+        super().__init__(units, sigma0, term, rows)
+        self._held = [self._at[place] for place in ((0, 0), (1, 0), (1, 1))]
+        self._smallest = _SMALLEST * np.linalg.norm(self._to_triangle, axis=1)[:2]
+        self._rest = np.delete(self.B, self._held, axis=1)
+        self._is_log = np.arange(2 + self._rest.shape[1]) < 2
 
     def coordinates(self, X: FloatArray) -> FloatArray:
         """Return x for any factor X (q x q), whose own correlation does not count."""
         entries = self._entries(X)
-        smallest = _SMALLEST * np.linalg.norm(self._to_triangle, axis=1)[:2]
-        first, across, second = (self._at[place] for place in ((0, 0), (1, 0), (1, 1)))
-        s = np.array([entries[first], np.hypot(entries[across], entries[second])])
-        logs = np.log(np.maximum(s, smallest))
-        return np.append(logs, np.delete(entries, [first, across, second]))
+        first, across, second = entries[self._held]
+        s = np.maximum([first, np.hypot(across, second)], self._smallest)
+        return np.concatenate([np.log(s), np.delete(entries, self._held)])
 
     def at(self, t: float, x: FloatArray) -> FactorAt:
         """Return X, and how it changes."""
-        first, across, second = (self._at[place] for place in ((0, 0), (1, 0), (1, 1)))
-        B, (s_1, s_2) = self.B, np.exp(x[:2])
-        along_1 = s_1 * B[:, first]
-        along_2 = s_2 * (np.sin(t) * B[:, across] + np.cos(t) * B[:, second])
-        along_t = s_2 * (np.cos(t) * B[:, across] - np.sin(t) * B[:, second])
-        rest = np.delete(B, [first, across, second], axis=1)
-        J = np.column_stack([along_1, along_2, rest])
-        return FactorAt(along_1 + along_2 + rest @ x[2:], along_t, J, np.arange(len(x)) < 2)
+        s_1, s_2 = np.exp(x[:2])
+        first, across, second = self.B[:, self._held].T
+        along_1 = s_1 * first
+        along_2 = s_2 * (np.sin(t) * across + np.cos(t) * second)
+        along_t = s_2 * (np.cos(t) * across - np.sin(t) * second)
+        J = np.column_stack([along_1, along_2, self._rest])
+        turning = np.zeros_like(J)
+        turning[:, 1] = along_t
+        X = along_1 + along_2 + self._rest @ x[2:]
+        return FactorAt(X, along_t, J, turning, self._is_log)

@@ -73,7 +73,7 @@ class Path:
         self._parameter, self._minimum, self._side = parameter, minimum, side
         self._others = [start, *others]
         self._end = parameter.high if side > 0 else parameter.low
-        self._start = PathPoint(parameter.estimate, 0.0, np.nan, Restricted(minimum, 0.0, start))
+        self._start = self._at(parameter.estimate, start)
 
     def _at(self, t: float, start: Point) -> PathPoint:
         return self._point(t, self._parameter.minimum(t, start))
@@ -129,7 +129,7 @@ class Path:
                 t = nearest.t - self._side * (nearest.zeta - threshold) / nearest.slope
             if not low < t < high:
                 t = 0.5 * (low + high)
-            nearest = self._at(t, nearest.found.point)
+            nearest = self._at(t, inside.found.point)
             if nearest.zeta >= threshold:
                 outside = nearest
             else:

@@ -203,7 +203,7 @@ def variance_parameters(
     for k, term in enumerate(varcorr):
         sds = []
         for i, sd in enumerate(term.sd):
-            held = HeldSd(units, start.sigma, k, [i])
+            held = HeldSd(units, start.sigma, k, i)
             step = 0.1 * max(float(sd), 0.1 * held.unit)
             criterion = HeldCriterion(objective, held, start.sigma)
             sds.append(StandardDeviation(next(labels), float(sd), step, criterion))
@@ -212,7 +212,7 @@ def variance_parameters(
         for j in range(len(sds)):
             for i in range(j + 1, len(sds)):
                 criterion = HeldCriterion(
-                    objective, HeldCorrelation(units, start.sigma, k, [j, i]), start.sigma
+                    objective, HeldCorrelation(units, start.sigma, k, (j, i)), start.sigma
                 )
                 estimate = float(np.arcsin(np.clip(corr[i, j], -1, 1)))
                 pair = (sds[j], sds[i])

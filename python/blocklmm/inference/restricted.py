@@ -12,6 +12,10 @@ phi_u = 2 nu - 2 rho, g_u = -2 R and dF/du = -F,
     f_u  = 2 nu - 2 rho - F'g                 f_xu = -e^-u J'(2 R + H F + g)
     f_uu = 4 rho + 4 F'R + F'g + F'H F        df/dt = e^-u g'dX/dt   at the minimum over (x, u)
 
+Along t, the minimum moves by dy/dt = -f_yy^-1 f_yt, y = (x, u), which is where the next one starts:
+
+    f_xt = e^-2u J'H dX/dt + e^-u (dJ/dt)'g          f_ut = -e^-u (2 R + H F + g)'dX/dt
+
 The steps are those of ``cpp/core/trust_region.hpp`` in coordinates w = C (x - x_0) with
 C'C = J'J at the start, so that |dw| = |dX|; logarithms get a little more, as they may go far.
 """
@@ -32,6 +36,7 @@ FloatArray = npt.NDArray[np.float64]
 _OF_LOGARITHMS = 0.1  # what a logarithm's unit costs at least, in units of X
 _TOLERANCE = 1e-10  # stop when a Newton step would lower the criterion by less
 _MOST_STEPS = 100
+_LITTLE = 4.0  # what the criterion may grow by along a tangent, without a look at its foot
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +48,24 @@ class Point:
     F : array of shape (q, q)
         A factor of T.
     sigma : float
+    tangent : Tangent, optional
+        How it moves along what was held.
     """
 
     F: FloatArray
     sigma: float
+    tangent: Tangent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tangent:
+    """Value and free coordinates y at held t of a criterion, and dy/dt but for flat directions."""
+
+    criterion: HeldCriterion
+    value: float
+    t: float
+    y: FloatArray
+    dy: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +83,7 @@ class _Model:
     gradient: FloatArray
     hessian: FloatArray
     slope: float
+    mixed: FloatArray
 
 
 class HeldCriterion:
@@ -91,7 +111,7 @@ class HeldCriterion:
     def derivatives(self, t: float, x: FloatArray, u: float) -> _Model:
         """Return the criterion at held t, with derivatives in (x, u); infinite where it has none.
 
-        The slope is df/dt with x and u held.
+        The slope is df/dt with x and u held, and mixed its derivatives in these.
         """
         at: FactorAt = self._held.at(t, x)
         scale, sigma = np.exp(-u), self._sigma0 * np.exp(u)
@@ -99,28 +119,32 @@ class HeldCriterion:
         found = self._objective.at_sigma(self._matrix(F), sigma)
         if found is None:
             nothing = np.zeros(0)
-            return _Model(np.inf, nothing, nothing, np.nan)
+            return _Model(np.inf, nothing, nothing, np.nan, nothing)
         value, rho, evaluation = found
         nu = self._objective.nu
         g, H, R = evaluation.gradient, evaluation.hessian, evaluation.rss_gradient
         J, HF = scale * at.J, H @ F
         f_xx = J.T @ H @ J
         f_x = J.T @ g
-        f_xx[np.diag_indices_from(f_xx)] += np.where(at.is_log, f_x, 0.0)
-        f_xu = -J.T @ (2 * R + HF + g)
+        f_xx.flat[:: len(x) + 1] += at.is_log * f_x
+        of_u = 2 * R + HF + g
+        f_xu = -J.T @ of_u
         f_u = 2 * nu - 2 * rho - F @ g
         f_uu = 4 * rho + 4 * F @ R + F @ g + F @ HF
-        hessian = np.block([[f_xx, f_xu[:, None]], [f_xu[None], np.array([[f_uu]])]])
-        return _Model(value, np.append(f_x, f_u), hessian, float(scale * g @ at.along_t))
+        hessian = np.empty((len(x) + 1, len(x) + 1))
+        hessian[:-1, :-1], hessian[:-1, -1], hessian[-1, :-1] = f_xx, f_xu, f_xu
+        hessian[-1, -1] = f_uu
+        along_t = scale * at.along_t
+        f_xt = J.T @ (H @ along_t) + scale * (at.turning.T @ g)
+        mixed = np.append(f_xt, -of_u @ along_t)
+        return _Model(value, np.append(f_x, f_u), hessian, float(g @ along_t), mixed)
 
     def minimum(self, t: float, start: Point) -> Restricted:
         """Minimise over (x, u) from a point near by."""
-        x = self._held.coordinates(start.F * (start.sigma / self._sigma0))
-        y = np.append(x, np.log(start.sigma / self._sigma0))
-        back = self._scaling(self._held.at(t, x))
-        here = self.derivatives(t, y[:-1], y[-1])
+        y, here = self._nearest(t, start)
         if not np.isfinite(here.value):
             return Restricted(np.inf, np.nan, start)
+        back = self._scaling(self._held.at(t, y[:-1]))
         n = self._objective.n
         rounding = 1e-13 * (abs(here.value) + n)
         radius = 0.5
@@ -146,9 +170,28 @@ class HeldCriterion:
                 y, here = moved, there
             elif predicted < rounding or radius < 1e-12:
                 break
-        at = self._held.at(t, y[:-1])
-        factor = self._matrix(np.exp(-y[-1]) * at.X)
-        return Restricted(here.value, here.slope, Point(factor, self._sigma0 * np.exp(y[-1])))
+        # values, vectors and flat are those of the last Hessian, or of one a short step before
+        curved = values > 1e-8 * n
+        mixed = vectors.T @ (back.T @ here.mixed)
+        dy = back @ (vectors @ np.where(curved, -mixed / np.where(curved, values, 1.0), 0.0))
+        factor = self._matrix(np.exp(-y[-1]) * self._held.at(t, y[:-1]).X)
+        sigma = float(self._sigma0 * np.exp(y[-1]))
+        point = Point(factor, sigma, Tangent(self, here.value, t, y, dy))
+        return Restricted(here.value, here.slope, point)
+
+    def _nearest(self, t: float, start: Point) -> tuple[FloatArray, _Model]:
+        """Return coordinates at t near a point: along its tangent, if that leads lower."""
+        x = self._held.coordinates(start.F * (start.sigma / self._sigma0))
+        y = np.append(x, np.log(start.sigma / self._sigma0))
+        tangent = start.tangent
+        if tangent is None or tangent.criterion is not self:
+            return y, self.derivatives(t, x, y[-1])
+        along = tangent.y + (t - tangent.t) * tangent.dy
+        far = self.derivatives(t, along[:-1], along[-1])
+        if far.value < tangent.value + _LITTLE:
+            return along, far
+        near = self.derivatives(t, tangent.y[:-1], tangent.y[-1])
+        return (along, far) if far.value < near.value else (tangent.y, near)
 
     @staticmethod
     def _scaling(at: FactorAt) -> FloatArray:
