@@ -4,7 +4,8 @@ With zeta = sign(t - t^) sqrt(f(t) - f_min), steps are chosen by dzeta/dt = f'(t
 being the derivative with all else held (that at the minimum over all else is the same). The first
 value beyond the threshold brackets the limit; it is found by Newton's method on zeta, or bisection.
 There the minimum over all else is looked for from other starts too: if one leads lower, below the
-threshold, the way out goes on from there.
+threshold, the way out goes on from there. Where zeta falls on the way, a lower minimum may have
+been met, and is followed back; or a peak is between, that may reach the threshold.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _LONGEST = 3.0  # a step, in parts of the one before
 _MOST_POINTS = 80
 _ROUNDING = 1e-7  # of a criterion, beside 1e-11 of it
 _CLOSE = 1e-9  # to the threshold, in zeta
+_WELL_ABOVE, _HALVINGS = 0.1, 4  # of zeta, where a peak may have been stepped over
 _RESOLUTION = 1e-12  # of t
 
 
@@ -98,6 +100,10 @@ class Path:
             if is_far and step > 1e-3 * self._parameter.step:
                 step *= 0.4
                 continue
+            if there.zeta < here.zeta:
+                self._follow_back(out, there)
+                here = out[-1] if out else self._start
+                there = self._peak(here, there)
             if there.zeta >= threshold:
                 inside, there = self._crossing(here, there, threshold)
                 lower = self._lowest(there)
@@ -135,6 +141,26 @@ class Path:
             else:
                 inside = nearest
         return None, nearest
+
+    def _follow_back(self, points: list[PathPoint], lower: PathPoint) -> None:
+        """Replace the last points by those of a lower minimum that was found further out."""
+        for k in reversed(range(len(points))):
+            found = self._at(points[k].t, lower.found.point)
+            if found.zeta >= points[k].zeta:
+                break
+            points[k] = lower = found
+
+    def _peak(self, here: PathPoint, there: PathPoint) -> PathPoint:
+        """Return a point between that is well above the first, or else the second."""
+        outer = there
+        for _ in range(_HALVINGS):
+            t = 0.5 * (here.t + outer.t)
+            outer = min(
+                (self._at(t, point.found.point) for point in (here, outer)), key=lambda p: p.zeta
+            )
+            if outer.zeta > here.zeta + _WELL_ABOVE:
+                return outer
+        return there
 
     def _lowest(self, at: PathPoint) -> PathPoint:
         found = [self._at(at.t, other) for other in self._others]
