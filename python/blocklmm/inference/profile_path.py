@@ -4,8 +4,9 @@ With zeta = sign(t - t^) sqrt(f(t) - f_min), steps are chosen by dzeta/dt = f'(t
 being the derivative with all else held (that at the minimum over all else is the same). The first
 value beyond the threshold brackets the limit; it is found by Newton's method on zeta, or bisection.
 There the minimum over all else is looked for from other starts too: if one leads lower, below the
-threshold, the way out goes on from there. Where zeta falls on the way, a lower minimum may have
-been met, and is followed back; or a peak is between, that may reach the threshold.
+threshold, the way out goes on from there. A lower minimum that is met is followed back, at the end
+too, as the way out keeps to its valley as long as there is one. Where zeta still falls, a peak may
+lie between.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ _LONGEST = 3.0  # a step, in parts of the one before
 _MOST_POINTS = 80
 _ROUNDING = 1e-7  # of a criterion, beside 1e-11 of it
 _CLOSE = 1e-9  # to the threshold, in zeta
+_NEWTON_STEPS = 10  # then the bracket is halved
+_SAME = 1e-6  # of zeta
 _WELL_ABOVE, _HALVINGS = 0.1, 4  # of zeta, where a peak may have been stepped over
 _RESOLUTION = 1e-12  # of t
 
@@ -107,14 +110,17 @@ class Path:
             if there.zeta >= threshold:
                 inside, there = self._crossing(here, there, threshold)
                 lower = self._lowest(there)
-                if lower.zeta >= threshold - 1e-6:
+                if lower.zeta >= threshold - _SAME:
                     out += [there] if inside is None else [inside, there]
                     break
+                self._follow_back(out, lower)
                 there = lower
             out.append(there)
             wanted = _SPACING / there.slope if there.slope > 0 else np.inf
             step = min(wanted, _LONGEST * step)
             here = there
+        if out:
+            self._follow_back(out, out[-1])
         return out
 
     def _moved(self, t: float, step: float) -> float:
@@ -125,13 +131,13 @@ class Path:
         self, inside: PathPoint, outside: PathPoint, threshold: float
     ) -> tuple[PathPoint | None, PathPoint]:
         """Return the point at the threshold; the two beside a jump, if there is one."""
-        nearest = outside
+        nearest, n_steps = outside, 0
         while abs(nearest.zeta - threshold) > _CLOSE:
             low, high = sorted((inside.t, outside.t))
             if high - low <= _RESOLUTION * max(abs(low), abs(high)):
                 return inside, outside
-            t = np.nan
-            if nearest.slope > 0:
+            t, n_steps = np.nan, n_steps + 1
+            if nearest.slope > 0 and n_steps < _NEWTON_STEPS:
                 t = nearest.t - self._side * (nearest.zeta - threshold) / nearest.slope
             if not low < t < high:
                 t = 0.5 * (low + high)
@@ -145,8 +151,10 @@ class Path:
     def _follow_back(self, points: list[PathPoint], lower: PathPoint) -> None:
         """Replace the last points by those of a lower minimum that was found further out."""
         for k in reversed(range(len(points))):
+            if points[k].t == lower.t:
+                continue
             found = self._at(points[k].t, lower.found.point)
-            if found.zeta >= points[k].zeta:
+            if found.zeta >= points[k].zeta - _SAME:
                 break
             points[k] = lower = found
 
