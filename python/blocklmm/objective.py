@@ -144,7 +144,7 @@ class Objective:
     def at_sigma(
         self, factor: FloatArray, sigma: float
     ) -> tuple[float, float, _core.Evaluation] | None:
-        """Evaluate where sigma is held fixed too, in the core's units, with the exact Hessian.
+        """Evaluate where sigma is held fixed too, in the core's units.
 
         Returns
         -------
@@ -152,9 +152,6 @@ class Objective:
             rho = r^2 / sigma^2; the evaluation's derivatives are in the entries of the blocks.
             None where rounding leaves no residual.
         """
-        exact: dict[str, _core.ExactHessian] = {}
-        if self._hessian:
-            exact = {"exact_hessian": _core.ExactHessian.always}
         try:
             with self._one_blas_thread():
                 found = self._core.evaluate(
@@ -162,7 +159,7 @@ class Objective:
                     criterion=_core.Criterion(self._criterion, sigma=sigma),
                     derivatives=True,
                     n_threads=self._n_threads,
-                    **exact,
+                    **self._hessian,
                 )
         except _core.NotPositiveDefinite:
             return None

@@ -139,6 +139,8 @@ def test_derivatives_of_the_restricted_criterion(formula, reml):
         np.testing.assert_allclose(
             found.mixed, (up.gradient - down.gradient) / (2 * h), atol=2e-6 * size
         )
+        size += abs(found.bend)
+        assert found.bend == pytest.approx((up.slope - down.slope) / (2 * h), abs=2e-6 * size)
 
 
 def test_held_values_are_held():

@@ -36,8 +36,8 @@ class FactorAt:
 
     Attributes
     ----------
-    X, along_t : arrays of shape (entries,)
-        With dX/dt.
+    X, along_t, bending : arrays of shape (entries,)
+        With dX/dt and d^2X/dt^2.
     J, turning : arrays of shape (entries, m)
         dX/dx and dJ/dt.
     is_log : array of shape (m,)
@@ -46,6 +46,7 @@ class FactorAt:
 
     X: FloatArray
     along_t: FloatArray
+    bending: FloatArray
     J: FloatArray
     turning: FloatArray
     is_log: npt.NDArray[np.bool_]
@@ -110,7 +111,7 @@ class HeldSd(Triangles):
     def at(self, t: float, x: FloatArray) -> FactorAt:
         """Return X, and how it changes."""
         X = t * self._along_t + self._rest @ x
-        return FactorAt(X, self._along_t, self._rest, self._turning, self._is_log)
+        return FactorAt(X, self._along_t, np.zeros_like(X), self._rest, self._turning, self._is_log)
 
 
 class HeldCorrelation(Triangles):
@@ -141,4 +142,4 @@ class HeldCorrelation(Triangles):
         turning = np.zeros_like(J)
         turning[:, 1] = along_t
         X = along_1 + along_2 + self._rest @ x[2:]
-        return FactorAt(X, along_t, J, turning, self._is_log)
+        return FactorAt(X, along_t, -along_2, J, turning, self._is_log)

@@ -96,11 +96,11 @@ class Path:
 
         Or it is where the criterion has stopped to grow.
         """
-        here, step, out = self._start, self._parameter.step, list[PathPoint]()
+        here, step, out = self._start, self._first_step(), list[PathPoint]()
         while here.t != self._end and len(out) < _MOST_POINTS:
             there = self._at(self._moved(here.t, step), here.found.point)
             is_far = there.zeta > max(here.zeta + 3 * _SPACING, threshold + _SPACING)
-            if is_far and step > 1e-3 * self._parameter.step:
+            if is_far and step > 1e-3 * self._first_step():
                 step *= 0.4
                 continue
             if there.zeta < here.zeta:
@@ -122,6 +122,13 @@ class Path:
         if out:
             self._follow_back(out, out[-1])
         return out
+
+    def _first_step(self) -> float:
+        """Return the t at which zeta has grown by its spacing, if f is a parabola."""
+        curvature = self._start.found.curvature
+        if not curvature > 0:
+            return self._parameter.step
+        return min(_SPACING / float(np.sqrt(curvature / 2)), _LONGEST * self._parameter.step)
 
     def _moved(self, t: float, step: float) -> float:
         moved = t + self._side * step

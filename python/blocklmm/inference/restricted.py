@@ -16,8 +16,11 @@ Along t, the minimum moves by dy/dt = -f_yy^-1 f_yt, y = (x, u), which is where 
 
     f_xt = e^-2u J'H dX/dt + e^-u (dJ/dt)'g          f_ut = -e^-u (2 R + H F + g)'dX/dt
 
+and f_tt + f_ty dy/dt is the second derivative of the minimum in t.
+
 The steps are those of ``cpp/core/trust_region.hpp`` in coordinates w = C (x - x_0) with
-C'C = J'J at the start, so that |dw| = |dX|; logarithms get a little more, as they may go far.
+C'C = J'J at the start, so that |dw| = |dX|; logarithms get a little more, as they may go far. Of
+large crossed models H is the average information, not exact: steps and tangents are a little off.
 """
 
 from __future__ import annotations
@@ -70,11 +73,15 @@ class Tangent:
 
 @dataclass(frozen=True, slots=True)
 class Restricted:
-    """A minimum with something held fixed at t: the criterion, its derivative in t, and where."""
+    """A minimum with something held fixed at t: the criterion, its derivatives in t, and where.
+
+    The second derivative is NaN where it is not known.
+    """
 
     value: float
     slope: float
     point: Point
+    curvature: float = np.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,7 @@ class _Model:
     hessian: FloatArray
     slope: float
     mixed: FloatArray
+    bend: float
 
 
 class HeldCriterion:
@@ -111,7 +119,7 @@ class HeldCriterion:
     def derivatives(self, t: float, x: FloatArray, u: float) -> _Model:
         """Return the criterion at held t, with derivatives in (x, u); infinite where it has none.
 
-        The slope is df/dt with x and u held, and mixed its derivatives in these.
+        The slope is df/dt with x and u held, mixed and bend its derivatives in these and in t.
         """
         at: FactorAt = self._held.at(t, x)
         scale, sigma = np.exp(-u), self._sigma0 * np.exp(u)
@@ -119,7 +127,7 @@ class HeldCriterion:
         found = self._objective.at_sigma(self._matrix(F), sigma)
         if found is None:
             nothing = np.zeros(0)
-            return _Model(np.inf, nothing, nothing, np.nan, nothing)
+            return _Model(np.inf, nothing, nothing, np.nan, nothing, np.nan)
         value, rho, evaluation = found
         nu = self._objective.nu
         g, H, R = evaluation.gradient, evaluation.hessian, evaluation.rss_gradient
@@ -135,9 +143,11 @@ class HeldCriterion:
         hessian[:-1, :-1], hessian[:-1, -1], hessian[-1, :-1] = f_xx, f_xu, f_xu
         hessian[-1, -1] = f_uu
         along_t = scale * at.along_t
-        f_xt = J.T @ (H @ along_t) + scale * (at.turning.T @ g)
+        Ht = H @ along_t
+        f_xt = J.T @ Ht + scale * (at.turning.T @ g)
         mixed = np.append(f_xt, -of_u @ along_t)
-        return _Model(value, np.append(f_x, f_u), hessian, float(g @ along_t), mixed)
+        bend = float(along_t @ Ht + scale * (g @ at.bending))
+        return _Model(value, np.append(f_x, f_u), hessian, float(g @ along_t), mixed, bend)
 
     def minimum(self, t: float, start: Point) -> Restricted:
         """Minimise over (x, u) from a point near by."""
@@ -177,7 +187,7 @@ class HeldCriterion:
         factor = self._matrix(np.exp(-y[-1]) * self._held.at(t, y[:-1]).X)
         sigma = float(self._sigma0 * np.exp(y[-1]))
         point = Point(factor, sigma, Tangent(self, here.value, t, y, dy))
-        return Restricted(here.value, here.slope, point)
+        return Restricted(here.value, here.slope, point, here.bend + float(here.mixed @ dy))
 
     def _nearest(self, t: float, start: Point) -> tuple[FloatArray, _Model]:
         """Return coordinates at t near a point: along its tangent, if that leads lower."""
