@@ -13,7 +13,7 @@ from . import _core
 from .errors import ConvergenceWarning, DataError, did_you_mean, warn
 from .frames import Frame
 from .inference.diagnostics import Diagnostics
-from .inference.simulated import FittedSimulations
+from .inference.intervals import FittedIntervals
 from .machine import one_blas_thread
 from .optimize import FitOptions, minimize
 from .parameters import FloatArray, normal_quantile
@@ -34,7 +34,7 @@ from .reports import tidy as _tidy
 _MOST_ROWS_SUMMARISED = 1_000_000  # residuals in a summary: a pass over the rows
 
 
-class LinearMixedFit(FittedSimulations, Diagnostics):
+class LinearMixedFit(FittedIntervals, Diagnostics):
     """A fit; immutable. Made by :func:`blocklmm.lmer` or :meth:`LinearMixedModel.fit`.
 
     Attributes
@@ -414,7 +414,10 @@ class LinearMixedFit(FittedSimulations, Diagnostics):
         -------
         DataFrame
             Of fixed effects: term, estimate, std_error, statistic, df, p_value, conf_low,
-            conf_high.
+            conf_high. Of variance components: group, term, estimate, std_error; standard
+            deviations and correlations, with standard errors by the delta method from the exact
+            Hessian of the criterion. They are NaN on the boundary (a standard deviation of zero, a
+            correlation of one); intervals are better made from profiles (:meth:`conf_int`).
 
         Raises
         ------

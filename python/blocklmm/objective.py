@@ -116,8 +116,8 @@ class Objective:
             if core.plan["n_dense"]:
                 self._one_blas_thread = one_blas_thread
         self.structure = units.structure
-        nu = units.n - units.p if reml else units.n
-        self._constant = 2 * nu * float(np.log(units.y_scale)) - units.log_weights
+        self.n, self.nu = units.n, units.n - units.p if reml else units.n
+        self._constant = 2 * self.nu * float(np.log(units.y_scale)) - units.log_weights
         if reml:
             self._constant += 2 * float(np.log(units.x_scale).sum()) + units.log_det
 
@@ -141,6 +141,31 @@ class Objective:
             return Evaluation(np.inf, nothing, nothing, nothing, nothing)
         return Evaluation.of(found, self._constant)
 
+    def at_sigma(
+        self, factor: FloatArray, sigma: float
+    ) -> tuple[float, float, _core.Evaluation] | None:
+        """Evaluate where sigma is held fixed too, in the core's units.
+
+        Returns
+        -------
+        (value, rho, evaluation), or None
+            rho = r^2 / sigma^2; the evaluation's derivatives are in the entries of the blocks.
+            None where rounding leaves no residual.
+        """
+        try:
+            with self._one_blas_thread():
+                found = self._core.evaluate(
+                    lambda_=factor,
+                    criterion=_core.Criterion(self._criterion, sigma=sigma),
+                    derivatives=True,
+                    n_threads=self._n_threads,
+                    **self._hessian,
+                )
+        except _core.NotPositiveDefinite:
+            return None
+        r = 1 / found.inverse_factor[-1, -1]
+        return found.value + self._constant, float(r / sigma) ** 2, found
+
     def minimum(
         self,
         *,
@@ -148,15 +173,19 @@ class Objective:
         if_flat: Sequence[FloatArray],
         max_evaluations: int,
         tolerance: float,
+        criterion: _core.Criterion | None = None,
     ) -> _core.Optimum:
-        """Return what the core finds from these factors; see ``cpp/core/optimizer.hpp``."""
+        """Return what the core finds from these factors; see ``cpp/core/optimizer.hpp``.
+
+        Another criterion is this one with something held fixed, in the core's units.
+        """
         with self._one_blas_thread():
             return _core.minimize(
                 self._core,
                 blocks=self.structure.blocks,
                 always=always,
                 if_flat=if_flat,
-                criterion=self._criterion,
+                criterion=self._criterion if criterion is None else criterion,
                 constant=self._constant,
                 n_threads=self._n_threads,
                 max_evaluations=max_evaluations,
@@ -234,6 +263,11 @@ class Units:
         """Return the residual standard deviation in the user's units."""
         nu = self.n - self.p if reml else self.n
         return float(self.y_scale / (inverse_factor[self.p, self.p] * np.sqrt(nu)))
+
+    def contrast(self, weights: FloatArray, at: float) -> tuple[FloatArray, float]:
+        """Return c and b of the core's units with c'beta~ = b where weights'beta = at."""
+        constant = self.unshift @ self._response_fit + self._constant
+        return self.y_scale * (weights @ self.x_basis), float(at - weights @ constant)
 
     def unscaled_covariance_factor(self, inverse_factor: FloatArray) -> FloatArray:
         """Return F with Var(beta) = sigma^2 F F', in the user's units."""

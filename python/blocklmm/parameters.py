@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +12,11 @@ import pandas as pd
 from scipy.special import ndtri
 
 from . import _core
-from .errors import InferenceError
+from .errors import InferenceError, did_you_mean
 from .inference.between_within import between_within_df
 from .inference.fixed_errors import DDF, ConstantDf, FixedErrors
 from .inference.kenward_roger import KenwardRoger
+from .inference.profiling import profile_intervals
 from .inference.satterthwaite import Satterthwaite
 from .inference.tails import check_level, t_p_values, t_quantiles
 from .inference.variance_derivatives import VarianceDerivatives, variance_derivatives
@@ -23,6 +24,9 @@ from .optimize import Certificate, Optimum
 from .problem import Problem
 from .statistics import Dropped
 from .varcorr import TermCovariance, VarCorr
+
+if TYPE_CHECKING:
+    from .fit import LinearMixedFit
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -231,30 +235,54 @@ class FittedParameters:
         return pd.DataFrame(cov.copy(), index=self._names, columns=self._names)
 
     def conf_int(
-        self, level: float = 0.95, method: str = "wald", ddf: str | None = None
+        self,
+        level: float = 0.95,
+        method: str = "wald",
+        ddf: str | None = None,
+        criterion: str | None = None,
     ) -> pd.DataFrame:
-        """Return confidence intervals of the fixed effects.
+        """Return confidence intervals of the fixed effects, or by profiles of all parameters.
 
         Parameters
         ----------
         level : float
-        method : {"wald"}
-            Estimate plus or minus a quantile times the standard error.
+        method : {"wald", "profile"}
+            "wald": the fixed effects' estimates plus or minus a quantile times the standard error.
+            "profile": likelihood intervals, all values at which the criterion with everything else
+            free is at most chi-square's quantile (one degree of freedom) above its minimum.
         ddf : str, optional
-            The quantile is Student's, on these degrees of freedom, and the standard error goes
+            Wald's quantile is Student's, on these degrees of freedom, and the standard error goes
             with them (:meth:`tidy`); by default it is the normal distribution's, as lme4's.
+        criterion : {"ML"}, optional
+            Of profiles: by default variance parameters are profiled in the criterion that was
+            fitted, fixed effects in the deviance; "ML" profiles all in the deviance, as lme4.
 
         Returns
         -------
         DataFrame
-            Columns lower, upper.
+            Columns lower, upper. Rows of profiles are ``varcorr.labels()``, then fixed effects.
 
         Raises
         ------
         ValueError
+
+        Notes
+        -----
+        A profile's limit is the first one outward from the estimate. Where a standard deviation of
+        zero is within the interval, its lower limit is zero, and where no correlation is beyond it,
+        a correlation's are -1 and 1. The quantile is the same at these boundaries, as lme4's: the
+        intervals are rather too wide there. A correlation with an effect whose variance is
+        estimated as zero has none (NaN). More of profiles in :meth:`LinearMixedFit.profile`.
         """
+        if method == "profile":
+            if ddf is not None:
+                raise ValueError("ddf belongs to method='wald': profiles have none")
+            return profile_intervals(cast("LinearMixedFit", self), criterion, level)
         if method != "wald":
-            raise ValueError(f"method is 'wald', not {method!r}")
+            near = did_you_mean(str(method), ("wald", "profile"))
+            raise ValueError(f"method is 'wald' or 'profile', not {method!r}.{near}")
+        if criterion is not None:
+            raise ValueError("criterion belongs to method='profile'")
         errors = self._fixed_errors("asymptotic" if ddf is None else ddf)
         df = errors.df(np.eye(len(self._beta)))
         half = t_quantiles(1 - check_level(level), df) * np.sqrt(np.diag(errors.cov))

@@ -84,9 +84,7 @@ class Satterthwaite:
         spread = np.einsum("ka,ab,kb->k", g, self.cov_variances, g)
         with np.errstate(divide="ignore", invalid="ignore"):
             out = 2 * v**2 / spread
-        unknown = np.abs(along @ self._flat).max(axis=1, initial=0.0) > _SEEN * v
-        if not self.is_minimum:
-            unknown[:] = True
+        unknown = self.is_undetermined(along, _SEEN * v)
         if unknown.any():
             warn(
                 "no Satterthwaite degrees of freedom: the criterion has no curvature in a variance "
@@ -94,6 +92,14 @@ class Satterthwaite:
                 "another ddf"
             )
         return np.where(unknown | (v == 0), np.nan, out)
+
+    def is_undetermined(self, along: FloatArray, most: FloatArray | float) -> npt.NDArray[np.bool_]:
+        """Tell which functions of T, of gradients (k, c), have no variance.
+
+        Directions in which the criterion is flat move them by more than ``most``.
+        """
+        unknown = np.abs(along @ self._flat).max(axis=1, initial=0.0) > most
+        return np.asarray(unknown | (not self.is_minimum))
 
     def f_test(self, L: FloatArray, estimate: FloatArray) -> FTest:
         """Test L beta = 0: F on the df that match the mean of its independent t^2 (sec. 2.3).

@@ -10,6 +10,7 @@ import pandas as pd
 
 from blocklmm.inference.fixed_errors import FixedErrors
 from blocklmm.inference.tails import check_level, t_p_values, t_quantiles
+from blocklmm.inference.variance_errors import variance_errors
 
 if TYPE_CHECKING:
     from blocklmm.parameters import FittedParameters
@@ -19,7 +20,12 @@ def random(fit: FittedParameters) -> pd.DataFrame:
     """Return one row a variance component, named as lme4 names them."""
     frame = fit.varcorr.to_frame()
     return pd.DataFrame(
-        {"group": frame["group"], "term": fit.varcorr.labels(), "estimate": frame["sdcor"]}
+        {
+            "group": frame["group"],
+            "term": fit.varcorr.labels(),
+            "estimate": frame["sdcor"],
+            "std_error": variance_errors(fit),
+        }
     )
 
 
