@@ -377,13 +377,13 @@ class LinearMixedFit(FittedIntervals, Diagnostics):
         """
         return estimate(self._problem, reml=True, options=options)
 
-    def summary(self, ddf: str | None = None) -> _summary.SummaryText:
+    def summary(self, ddf: str | None = None, robust: str | None = None) -> _summary.SummaryText:
         """Return a text in the layout of lme4's summary, with a line for the certificate.
 
         Parameters
         ----------
-        ddf : str, optional
-            Degrees of freedom of the fixed effects, as for :meth:`tidy`.
+        ddf, robust : str, optional
+            Degrees of freedom and errors of the fixed effects, as for :meth:`tidy`.
         """
         if not self.has_data:
             scaled: FloatArray | str = "not computed, the fit was restored without its data"
@@ -391,10 +391,14 @@ class LinearMixedFit(FittedIntervals, Diagnostics):
             scaled = f"not computed above {_MOST_ROWS_SUMMARISED:,} rows"
         else:
             scaled = self.pearson_resid / self.sigma
-        return _summary.text(self, scaled, self._fixed_errors(ddf))
+        return _summary.text(self, scaled, self._fixed_errors(ddf, robust))
 
     def tidy(
-        self, effects: str = "fixed", ddf: str | None = None, level: float = 0.95
+        self,
+        effects: str = "fixed",
+        ddf: str | None = None,
+        robust: str | None = None,
+        level: float = 0.95,
     ) -> pd.DataFrame:
         """Return the estimates as a table, in the manner of broom.mixed.
 
@@ -407,6 +411,10 @@ class LinearMixedFit(FittedIntervals, Diagnostics):
             Cornelius 1996); those of Kenward & Roger (1997) with their adjusted standard errors,
             after REML; those of the level of the grouping factors at which a column varies; rows
             less coefficients; infinitely many.
+        robust : {"CR0", "CR1", "CR1S", "CR2", "CR3"}, optional
+            Cluster-robust standard errors, by the grouping factor in which all others are nested,
+            with Satterthwaite's degrees of freedom of their own (Bell & McCaffrey 2002;
+            Pustejovsky & Tipton 2018). They take another pass over the rows.
         level : float
             Of the confidence intervals.
 
@@ -422,12 +430,13 @@ class LinearMixedFit(FittedIntervals, Diagnostics):
         Raises
         ------
         InferenceError
-            For "kenward-roger" after maximum likelihood, "between-within" with crossed factors.
+            For "kenward-roger" after maximum likelihood, "between-within" with crossed factors,
+            "CR2" and "CR3" where clusters share random effects.
         """
         _choice("effects", effects, ("fixed", "random"))
         if effects == "random":
             return _tidy.random(self)
-        return _tidy.fixed(self, self._fixed_errors(ddf), level)
+        return _tidy.fixed(self, self._fixed_errors(ddf, robust), level)
 
     def glance(self) -> pd.DataFrame:
         """Return one row of figures that describe the fit."""

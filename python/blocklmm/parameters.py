@@ -17,6 +17,7 @@ from .inference.between_within import between_within_df
 from .inference.fixed_errors import DDF, ConstantDf, FixedErrors
 from .inference.kenward_roger import KenwardRoger
 from .inference.profiling import profile_intervals
+from .inference.robust import cluster_robust
 from .inference.satterthwaite import Satterthwaite
 from .inference.tails import check_level, t_p_values, t_quantiles
 from .inference.variance_derivatives import VarianceDerivatives, variance_derivatives
@@ -27,6 +28,9 @@ from .varcorr import TermCovariance, VarCorr
 
 if TYPE_CHECKING:
     from .fit import LinearMixedFit
+
+if TYPE_CHECKING:
+    from .effects import FittedEffects
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -174,8 +178,15 @@ class FittedParameters:
             self._problem, optimum.factor, optimum.evaluation, self.sigma, self.reml
         )
 
-    def _fixed_errors(self, ddf: str | None = None) -> FixedErrors:
+    def _fixed_errors(self, ddf: str | None = None, robust: str | None = None) -> FixedErrors:
         """Return covariance and degrees of freedom of the fixed effects by a method's name."""
+        if robust is not None:
+            if ddf not in (None, "satterthwaite"):
+                raise ValueError(
+                    f"robust={robust!r} has Satterthwaite's degrees of freedom of its own: leave "
+                    "ddf out"
+                )
+            return cluster_robust(cast("FittedEffects", self), robust)
         if ddf is None or ddf == "satterthwaite":
             return self._satterthwaite
         if ddf == "kenward-roger":
@@ -213,7 +224,7 @@ class FittedParameters:
         """Two-sided p-values of the fixed effects, by t on Satterthwaite's degrees of freedom."""
         return self._series(t_p_values(np.asarray(self.tvalues), np.asarray(self.df)), "p_value")
 
-    def cov_params(self, ddf: str | None = None) -> pd.DataFrame:
+    def cov_params(self, ddf: str | None = None, robust: str | None = None) -> pd.DataFrame:
         """Return the covariance matrix of the fixed effects.
 
         Parameters
@@ -221,6 +232,9 @@ class FittedParameters:
         ddf : {"satterthwaite", "kenward-roger", "between-within", "residual", "asymptotic"}
             "kenward-roger" gives the adjusted matrix of Kenward & Roger (1997), all others
             sigma^2 (X'V^-1 X)^-1.
+        robust : {"CR0", "CR1", "CR1S", "CR2", "CR3"}, optional
+            Cluster-robust, by the grouping factor in which all others are nested
+            (:func:`blocklmm.inference.robust.cluster_robust`).
 
         Returns
         -------
@@ -229,9 +243,13 @@ class FittedParameters:
         Raises
         ------
         InferenceError
-            For "kenward-roger" after maximum likelihood.
+            For "kenward-roger" after maximum likelihood; for "CR2" and "CR3" where clusters share
+            random effects.
         """
-        cov = self._cov_beta if ddf is None else self._fixed_errors(ddf).cov
+        if ddf is None and robust is None:
+            cov = self._cov_beta
+        else:
+            cov = self._fixed_errors(ddf, robust).cov
         return pd.DataFrame(cov.copy(), index=self._names, columns=self._names)
 
     def conf_int(
@@ -240,6 +258,7 @@ class FittedParameters:
         method: str = "wald",
         ddf: str | None = None,
         criterion: str | None = None,
+        robust: str | None = None,
     ) -> pd.DataFrame:
         """Return confidence intervals of the fixed effects, or by profiles of all parameters.
 
@@ -256,6 +275,8 @@ class FittedParameters:
         criterion : {"ML"}, optional
             Of profiles: by default variance parameters are profiled in the criterion that was
             fitted, fixed effects in the deviance; "ML" profiles all in the deviance, as lme4.
+        robust : str, optional
+            Wald's standard errors and degrees of freedom are cluster-robust (:meth:`tidy`).
 
         Returns
         -------
@@ -275,15 +296,16 @@ class FittedParameters:
         estimated as zero has none (NaN). More of profiles in :meth:`LinearMixedFit.profile`.
         """
         if method == "profile":
-            if ddf is not None:
-                raise ValueError("ddf belongs to method='wald': profiles have none")
+            if ddf is not None or robust is not None:
+                raise ValueError("ddf and robust belong to method='wald': profiles have none")
             return profile_intervals(cast("LinearMixedFit", self), criterion, level)
         if method != "wald":
             near = did_you_mean(str(method), ("wald", "profile"))
             raise ValueError(f"method is 'wald' or 'profile', not {method!r}.{near}")
         if criterion is not None:
             raise ValueError("criterion belongs to method='profile'")
-        errors = self._fixed_errors("asymptotic" if ddf is None else ddf)
+        is_normal = ddf is None and robust is None
+        errors = self._fixed_errors("asymptotic" if is_normal else ddf, robust)
         df = errors.df(np.eye(len(self._beta)))
         half = t_quantiles(1 - check_level(level), df) * np.sqrt(np.diag(errors.cov))
         return pd.DataFrame({"lower": self.params - half, "upper": self.params + half})
