@@ -16,6 +16,7 @@ from .errors import (
 from .fit import LinearMixedFit
 from .inference.comparison import compare
 from .inference.exact import SimulatedTest, bootstrap_lrt, exact_lrt, exact_rlrt
+from .inference.power import power
 from .inference.ranova import ranova
 from .model import LinearMixedModel, lmer
 from .optimize import Certificate, FitOptions
@@ -44,6 +45,7 @@ __all__ = [
     "exact_lrt",
     "exact_rlrt",
     "lmer",
+    "power",
     "ranova",
 ]
 __version__ = "0.1.0"

@@ -136,6 +136,15 @@ class Frame:
             return self._native.index
         return pd.RangeIndex(self.n_rows)
 
+    def taken(self, rows: Array, columns: Mapping[str, Array]) -> Any:
+        """Return a table of the same make of some rows, with other values in some columns."""
+        if isinstance(self._native, pd.DataFrame):
+            return self._native.iloc[rows].reset_index(drop=True).assign(**columns)
+        out = self._native[np.asarray(rows)]
+        backend = nw.get_native_namespace(self._native)
+        series = [nw.new_series(name, v.tolist(), backend=backend) for name, v in columns.items()]
+        return out.with_columns(*series).to_native()
+
     def require_same_index(self, name: str, values: Any) -> None:
         """Raise a DataError if values come as a Series with the rows' labels in another order."""
         if not isinstance(values, pd.Series) or len(values) != self.n_rows:

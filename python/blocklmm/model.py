@@ -144,7 +144,9 @@ class LinearMixedModel:
 
     def _new_problem(self, n_threads: int) -> Problem:
         policies = self._missing, self._rank_deficient
-        return Problem(self.formula, self._design, self._frame, *policies, n_threads)
+        names = ("weights", "offset", "contrasts")
+        arguments = dict(zip(names, self._columns, strict=True))
+        return Problem(self.formula, self._design, self._frame, *policies, n_threads, arguments)
 
 
 def lmer(

@@ -7,6 +7,7 @@ second pass.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,8 @@ class Problem:
     missing : {"drop", "error"}
     rank_deficient : {"drop", "error"}
     n_threads : int
+    arguments : mapping, optional
+        The model's other arguments, for models of the same kind on other data.
 
     Attributes
     ----------
@@ -71,8 +74,10 @@ class Problem:
         missing: str,
         rank_deficient: str,
         n_threads: int,
+        arguments: Mapping[str, Any] | None = None,
     ) -> None:
         self.formula, self.design = formula, design
+        self.arguments = dict(arguments or {})
         self._rank_deficient = rank_deficient
         self.frame: Frame | None = frame
         self.structure = Structure(tuple(design.blocks))
@@ -219,7 +224,7 @@ class Problem:
     def with_response(self, frame: Frame, response: FloatArray) -> Problem:
         """Return the same problem for other values of the response; NaN leaves a row out."""
         design = self.design.with_response(response)
-        return Problem(self.formula, design, frame, "drop", self._rank_deficient, n_threads=1)
+        return Problem(self.formula, design, frame, "drop", self._rank_deficient, 1, self.arguments)
 
     def with_statistics(self, statistics: RowStatistics, response_fit: FloatArray) -> Problem:
         """Return the same problem for statistics of some of the rows.

@@ -67,7 +67,7 @@ class FittedIntervals(FittedInference):
         --------
         >>> import blocklmm as bl
         >>> fit = bl.lmer("Yield ~ 1 + (1 | Batch)", bl.datasets.load("Dyestuff"), reml=False)
-        >>> fit.profile().conf_int(0.95).round(2).loc["sd_(Intercept)|Batch"].tolist()
+        >>> fit.profile(level=0.95).conf_int().round(2).loc["sd_(Intercept)|Batch"].tolist()
         [12.2, 84.06]
         """
         return profile(cast("LinearMixedFit", self), parameters, criterion, level)

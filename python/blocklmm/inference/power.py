@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import ndtri, stdtrit
+from scipy.optimize import brentq
 
 from blocklmm.errors import DataError, InferenceError, did_you_mean
 from blocklmm.fit import LinearMixedFit
 from blocklmm.model import LinearMixedModel
 from blocklmm.predict import row_groups
+from blocklmm.statistics import group_labels
 
 from .boundary import p_values
 from .ranova import terms_without
 from .reduced import ReducedModel
 from .replicates import Drawing, replicate
+from .tails import t_quantiles
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -97,7 +99,7 @@ def power(
             k = names.index(term)
             true = float(fit.params.iloc[k]) if effect is None else float(effect)
             df = float(other.df.iloc[k])
-            hits = _rejected_coefficient(fit, other, k, true, df, alpha, drawing)
+            hits = _rejected_coefficient(fit, other, k, true, alpha, drawing)
         else:
             df = np.nan
             hits = _rejected_variance(fit, other, term, alpha, drawing)
@@ -116,36 +118,107 @@ class _Repeated:
     def fit(self, count: int) -> LinearMixedFit:
         """Return a fit to the study's rows with so many levels of the outermost factor."""
         fit, problem = self.of, self.of._problem
-        frame, design = fit._frame(), problem.design
-        if design.has_array("weights") or design.has_array("offset"):
-            raise DataError("weights and offset given as arrays can't be repeated: name columns")
-        factors = problem.statistics.factors
-        outer = int(np.argmin([factor.n_levels for factor in factors])) if factors else -1
-        if outer < 0:
+        frame, factors = fit._frame(), problem.statistics.factors
+        if not factors:
             raise InferenceError("the model has no random terms, hence no groups to repeat")
-        groups = row_groups(problem, frame)
+        if problem.design.has_array("weights") or problem.design.has_array("offset"):
+            raise DataError("weights and offset given as arrays can't be repeated: name columns")
+        outer = int(np.argmin([factor.n_levels for factor in factors]))
         used = np.flatnonzero(fit._used)
-        own = groups[used, outer]
-        for f in range(len(factors)):
-            if len(np.unique(groups[used][:, [f, outer]], axis=0)) > factors[f].n_levels:
+        groups = row_groups(problem, frame)[used]
+        for f, factor in enumerate(factors):
+            if len(np.unique(groups[:, [f, outer]], axis=0)) > factor.n_levels:
                 raise InferenceError(
-                    f"the levels of {factors[f].name!r} occur with several of "
+                    f"the levels of {factor.name!r} occur with several of "
                     f"{factors[outer].name!r}: groups of crossed factors can't be repeated alone"
                 )
         place = np.empty(factors[outer].n_levels, dtype=np.int64)
         place[factors[outer].order] = np.arange(len(place))
-        order = np.argsort(place[own], kind="stable")
-        starts = np.searchsorted(place[own][order], np.arange(len(place) + 1))
-        pieces = [np.arange(starts[k % len(place)], starts[k % len(place) + 1]) for k in range(count)]
-        copy = np.repeat(np.arange(count), [len(piece) for piece in pieces])
-        rows = used[order][np.concatenate(pieces)]
-        taken = frame.taken(rows)
-        for name in {column for group in design.groups for column in group}:
-            labels = pd.factorize(taken[name])[0] if name in taken else None
-            if labels is None:
-                continue
-            # a level of its own in each copy of the outermost group
-            taken[name] = copy * (labels.max(initial=0) + 1) + labels
-        settings = fit._problem.settings
-        model = LinearMixedModel(problem.formula.text, taken, **settings)
+        own = place[groups[:, outer]]
+        order = np.argsort(own, kind="stable")
+        starts = np.searchsorted(own[order], np.arange(len(place) + 1))
+        which = np.arange(count) % len(place)
+        sizes = np.diff(starts)[which]
+        first = np.repeat(starts[which] - np.cumsum(sizes) + sizes, sizes)
+        rows = used[order][first + np.arange(sizes.sum())]
+        labels = self._labels(np.repeat(np.arange(count), sizes), rows)
+        model = LinearMixedModel(
+            problem.formula.text, frame.taken(rows, labels), **problem.arguments
+        )
         return model.fit(reml=fit.reml)
+
+    def _labels(
+        self, copies: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
+    ) -> dict[str, npt.NDArray[np.int64]]:
+        """Return labels of the grouping columns, of their own in each copy of a group."""
+        formula, frame = self.of._problem.formula, self.of._frame()
+        terms = [*formula.fixed, *(t for random in formula.random for t in random.terms)]
+        fixed = {factor for term in terms for factor in term}
+        out = {}
+        for group in self.of._problem.design.groups:
+            free = [name for name in group if name not in fixed]
+            if not free:
+                raise InferenceError(
+                    f"the groups {':'.join(group)!r} are of columns with fixed effects: they can't "
+                    "be repeated"
+                )
+            for name in free:
+                found = group_labels(frame, (name,))
+                codes = np.asarray(found.codes, dtype=np.int64)[rows] - found.base
+                out[name] = copies * found.n_slots + codes
+        return out
+
+
+def _truth(fit: LinearMixedFit, other: LinearMixedFit) -> FloatArray:
+    """Return the fit's T as a factor in the core's units of the other."""
+    lambda_ = fit._problem.structure.matrix(fit.theta)
+    return np.asfortranarray(np.linalg.solve(other._problem.units.z_basis, lambda_))
+
+
+def _rejected_coefficient(
+    fit: LinearMixedFit,
+    other: LinearMixedFit,
+    k: int,
+    true: float,
+    alpha: float,
+    drawing: Drawing,
+) -> npt.NDArray[np.bool_]:
+    problem = other._problem
+    start = problem.structure.matrix(fit.theta)
+    (found,), _ = replicate(
+        problem,
+        _truth(fit, other),
+        fit.sigma,
+        [(ReducedModel.of_all(problem), fit.reml, start)],
+        drawing,
+    )
+    t = (true + found.beta[:, k]) / found.bse[:, k]
+    df = float(other.df.iloc[k])
+    return np.asarray(np.abs(t) > t_quantiles(alpha, np.array(df)))
+
+
+def _rejected_variance(
+    fit: LinearMixedFit, other: LinearMixedFit, label: str, alpha: float, drawing: Drawing
+) -> npt.NDArray[np.bool_]:
+    problem = other._problem
+    model = dict(terms_without(other))[label]
+    null = model.fit(fit.reml)
+    df = other.n_parameters - model.n_parameters
+    start = problem.structure.matrix(fit.theta)
+    (full, reduced), _ = replicate(
+        problem,
+        _truth(fit, other),
+        fit.sigma,
+        [(ReducedModel.of_all(problem), fit.reml, start), (model, fit.reml, null.factor)],
+        drawing,
+    )
+    critical = brentq(lambda c: p_values(null, c, df, fit.reml)[1] - alpha, 1e-6, 200.0)
+    return np.asarray(reduced.objective - full.objective > critical)
+
+
+def _share(hits: npt.NDArray[np.bool_]) -> tuple[float, float, float]:
+    """Return a share and its limits by Wilson's score (1927)."""
+    n, share, z = len(hits), float(hits.mean()), 1.96
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * float(np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)))
+    return share, max(middle - half, 0.0), min(middle + half, 1.0)

@@ -53,7 +53,7 @@ def ranova(fit: LinearMixedFit, reduce_terms: bool = True) -> pd.DataFrame:
         raise InferenceError("the model has no random terms to test")
     rows = [(fit.n_parameters, fit.llf, fit.aic, np.nan, np.nan, np.nan, np.nan)]
     labels = ["<none>"]
-    for label, model in _without_each(fit, reduce_terms):
+    for label, model in terms_without(fit, reduce_terms):
         null = model.fit(fit.reml)
         df = fit.n_parameters - model.n_parameters
         statistic = max(null.objective - fit.objective, 0.0)
@@ -76,8 +76,10 @@ def ranova(fit: LinearMixedFit, reduce_terms: bool = True) -> pd.DataFrame:
     return table
 
 
-def _without_each(fit: LinearMixedFit, reduce_terms: bool) -> Iterator[tuple[str, ReducedModel]]:
-    """Yield what is removed, and the model without it."""
+def terms_without(
+    fit: LinearMixedFit, reduce_terms: bool = True
+) -> Iterator[tuple[str, ReducedModel]]:
+    """Yield what is removed, and the model without it, for each effect of each random term."""
     problem, design = fit._problem, fit._problem.design
     for term, s in zip(problem.formula.random, problem.structure.slices, strict=True):
         written = f"({_written(term.terms)} | {term.group_name})"
