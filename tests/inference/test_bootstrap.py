@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 
 import blocklmm as bl
 import numpy as np
 import pandas as pd
 import pytest
+from blocklmm import _core
+from blocklmm.inference.reduced import lambdas_of_statistics
 from scipy import stats
 
 SLEEP = bl.datasets.load("sleepstudy")
@@ -55,16 +58,13 @@ def test_the_same_distribution_as_with_rows(name):
         a, b = found[column].dropna(), by_rows[:, k]
         b = b[np.isfinite(b)]
         assert stats.ks_2samp(a, b).pvalue > 1e-4, column
-        assert abs((a == 0).mean() - (b < 1e-8).mean()) < 0.15
+        assert abs((a == 0).mean() - (np.abs(b) < 1e-8).mean()) < 0.15
 
 
 def test_one_replicate_is_a_fit_of_its_response():
     """The numbers of a replicate are those of a refit to rows with the same statistics."""
     fit = MODELS["weighted"]()
     problem = fit._problem
-    from blocklmm import _core
-    from blocklmm.inference.reduced import lambdas_of_statistics
-
     draws = _core.ResponseDraws(
         statistics=problem.statistics.core, x_columns=problem.x_columns, memory_limit=1e9
     )
@@ -77,11 +77,9 @@ def test_one_replicate_is_a_fit_of_its_response():
     data, root = weighted(), np.sqrt(weighted()["w"].to_numpy())
     indicator = (data["g"].to_numpy()[:, None] == np.arange(12)).astype(float)
     x = data["x"].to_numpy()
-    x_shifted = x - problem.statistics.core.shift[1 if len(problem.x_columns) > 1 else 0]
     shift = np.asarray(problem.statistics.core.shift)
     columns = problem.design.z_columns
     Z = [np.ones(len(x)) - shift[columns[0]], x - shift[columns[1]]]
-    del x_shifted
     W = np.hstack([root[:, None] * indicator * z[:, None] for z in Z])
     targets = np.concatenate([response.Zy[0][0], response.Zy[0][1]])
     y = np.linalg.lstsq(W.T, targets, rcond=1e-10)[0]
@@ -157,8 +155,6 @@ def test_what_is_refused():
 
 def test_without_the_data():
     """A fit restored from a pickle has its statistics, and needs no more."""
-    import pickle
-
     fit = MODELS["slopes"]()
     other = pickle.loads(pickle.dumps(fit))
     pd.testing.assert_frame_equal(

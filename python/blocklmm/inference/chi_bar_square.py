@@ -18,8 +18,9 @@ from scipy.special import chdtr, chdtrc
 FloatArray = npt.NDArray[np.float64]
 
 _DRAWS = 40_000
+_PROJECTIONS = 8_000
 _SEED = 20_150_610
-_STEPS = 300
+_STEPS = 200
 
 
 def tail(statistic: float, weights: FloatArray, free: int) -> float:
@@ -58,7 +59,7 @@ def weights(sizes: Sequence[int], J: FloatArray) -> FloatArray:
     Up to three half-lines, and a half-line alone, have closed forms by the probabilities of
     orthants (Shapiro 1985); a single 2 x 2 matrix needs the probabilities of the cone and of its
     polar alone, since odd and even weights have sum one half each; all else is by simulation with
-    a fixed seed (40,000 draws).
+    a fixed seed (40,000 draws, 8,000 where each has to be projected).
     """
     entries = [(i, j) for r in sizes for i in range(r) for j in range(i, r)]
     # in isometric coordinates, off-diagonal entries times sqrt(2), the cones are self-dual
@@ -68,14 +69,30 @@ def weights(sizes: Sequence[int], J: FloatArray) -> FloatArray:
     if all(r == 1 for r in sizes):
         J = J * np.outer(scale, scale)
         return _of_half_lines(J)
-    J = J / np.diag(J).mean()
+    # each effect in units of its own: M -> D M D leaves the cone as it is
+    size = np.diag(J)[[i == j for i, j in entries]] ** 0.25
+    own = _positions(sizes)
+    by = np.array([size[own[k][0]] * size[own[k][1]] for k in range(len(entries))])
+    J = J / np.outer(by, by)
     L = np.linalg.cholesky(np.linalg.inv(J))
     u = np.random.default_rng(_SEED).standard_normal((_DRAWS, len(J))) @ L.T
     if len(sizes) == 1 and sizes[0] == 2:
         inside = _is_in_cone(u, sizes).mean()
         polar = _is_in_cone(-u @ J, sizes).mean()
         return np.array([polar, 0.5 - inside, 0.5 - polar, inside])
-    return _by_simulation(u, J, sizes)
+    inside, polar = _is_in_cone(u, sizes).mean(), _is_in_cone(-u @ J, sizes).mean()
+    return _by_simulation(u[:_PROJECTIONS], J, sizes, float(inside), float(polar))
+
+
+def _positions(sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """Return for each entry the numbers of its two effects among those of all matrices."""
+    starts = np.cumsum([0, *sizes])
+    return [
+        (int(start) + i, int(start) + j)
+        for start, r in zip(starts, sizes, strict=False)
+        for i in range(r)
+        for j in range(i, r)
+    ]
 
 
 def _of_half_lines(J: FloatArray) -> FloatArray:
@@ -89,7 +106,7 @@ def _of_half_lines(J: FloatArray) -> FloatArray:
         return np.array([polar, 0.5 - inside, 0.5 - polar, inside])
     L = np.linalg.cholesky(np.linalg.inv(J))
     u = np.random.default_rng(_SEED).standard_normal((_DRAWS, m)) @ L.T
-    positive = (_project(u, J, [1] * m) > 1e-9).sum(axis=1)
+    positive = (_project(u, J, [1] * m) > 1e-6).sum(axis=1)
     return np.asarray(np.bincount(positive, minlength=m + 1) / _DRAWS)
 
 
@@ -145,15 +162,21 @@ def _project(u: FloatArray, J: FloatArray, sizes: Sequence[int]) -> FloatArray:
         new = _nearest(momentum - step * (momentum - u) @ J, sizes)
         t_new = 0.5 * (1 + np.sqrt(1 + 4 * t * t))
         momentum = new + (t - 1) / t_new * (new - x)
-        done = float(np.abs(new - x).max()) < 1e-10
+        done = float(np.abs(new - x).max()) < 1e-6
         x, t = new, t_new
         if done:
             break
     return x
 
 
-def _by_simulation(u: FloatArray, J: FloatArray, sizes: Sequence[int]) -> FloatArray:
-    """Weights whose mixture of chi-squares is the distribution of the projections' lengths."""
+def _by_simulation(
+    u: FloatArray, J: FloatArray, sizes: Sequence[int], inside: float, polar: float
+) -> FloatArray:
+    """Weights whose mixture of chi-squares is the distribution of the projections' lengths.
+
+    The last one, which rules the tail, is the share of the draws in the cone, the first that of the
+    draws in its polar.
+    """
     x = _project(u, J, sizes)
     length = np.sort(np.einsum("ni,ij,nj->n", x, J, x))
     d = len(J)
@@ -162,6 +185,8 @@ def _by_simulation(u: FloatArray, J: FloatArray, sizes: Sequence[int]) -> FloatA
     shares = np.searchsorted(length, at + 1e-8, side="right") / len(length)
     columns = [np.ones(len(at))] + [chdtr(j, at) for j in range(1, d + 1)]
     signs = (-1.0) ** np.arange(d + 1)  # odd and even weights have the same sum
-    A = np.vstack([np.column_stack(columns), 1e3 * np.ones(d + 1), 1e3 * signs])
-    found = nnls(A, np.append(shares, [1e3, 0.0]))[0]
+    ends = np.zeros((2, d + 1))
+    ends[0, 0] = ends[1, d] = 1
+    A = np.vstack([np.column_stack(columns), 1e3 * np.ones(d + 1), 1e3 * signs, 1e3 * ends])
+    found = nnls(A, np.append(shares, [1e3, 0.0, 1e3 * polar, 1e3 * inside]))[0]
     return np.asarray(found / found.sum())

@@ -20,7 +20,7 @@ from .reduced import ReducedModel, lambdas_of_statistics
 FloatArray = npt.NDArray[np.float64]
 
 _MOST_EVALUATIONS = 200
-_TOLERANCE = 1e-14
+_TOLERANCE = 1e-16
 _SECONDS_A_BATCH = 0.2  # between looks at Ctrl-C and the progress bar
 
 

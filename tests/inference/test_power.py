@@ -1,0 +1,73 @@
+"""Simulated power: designs, tests, and what is refused."""
+
+from __future__ import annotations
+
+import blocklmm as bl
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from scipy import stats
+
+SLEEP = bl.datasets.load("sleepstudy")
+FIT = bl.lmer("Reaction ~ Days + (Days | Subject)", SLEEP)
+
+
+def test_a_balanced_slope_has_the_power_of_a_t_test():
+    """A t-test of the groups' own slopes: noncentral t on m - 1 degrees of freedom."""
+    table = bl.power(FIT, "Days", [9, 18], effect=4.0, n_sim=4000, seed=1)
+    for m, row in table.iterrows():
+        se = FIT.bse["Days"] * np.sqrt(18 / m)
+        critical = stats.t.ppf(0.975, m - 1)
+        t = stats.nct(m - 1, 4.0 / se)
+        expected = t.sf(critical) + t.cdf(-critical)
+        assert row["power"] == pytest.approx(expected, abs=0.03)
+        assert row["lower"] < row["power"] < row["upper"]
+        assert row["n_rows"] == 10 * m
+        assert row["df"] == pytest.approx(m - 1, rel=1e-4)
+
+
+def test_under_the_null_hypothesis_it_is_alpha():
+    table = bl.power(FIT, "Days", 18, effect=0.0, alpha=0.1, n_sim=3000, seed=2)
+    assert table["power"].iloc[0] == pytest.approx(0.1, abs=0.02)
+
+
+def test_of_a_random_effect():
+    table = bl.power(FIT, "Days in (Days | Subject)", [3, 18], n_sim=300, seed=1)
+    assert table["power"].iloc[1] > 0.97 > table["power"].iloc[0]
+    assert table["df"].isna().all()
+
+
+def test_nested_groups_and_other_frames():
+    pastes = bl.lmer("strength ~ 1 + (1 | batch/cask)", bl.datasets.load("Pastes"))
+    table = bl.power(pastes, "(1 | batch)", [10, 25], n_sim=50, seed=1)
+    assert list(table["n_rows"]) == [60, 150]
+    other = bl.lmer("Reaction ~ Days + (Days | Subject)", pl.from_pandas(SLEEP))
+    pd.testing.assert_frame_equal(
+        bl.power(other, "Days", 20, effect=2.0, n_sim=50, seed=3),
+        bl.power(FIT, "Days", 20, effect=2.0, n_sim=50, seed=3),
+    )
+
+
+def test_groups_of_a_category_with_fixed_effects():
+    cake = bl.lmer("angle ~ recipe + (1 | recipe:replicate)", bl.datasets.load("cake"))
+    table = bl.power(cake, "recipe[T.B]", [45, 90], effect=2.0, n_sim=50, seed=1)
+    assert list(table["n_rows"]) == [270, 540]
+
+
+def test_what_is_refused():
+    with pytest.raises(bl.DataError, match="Did you mean 'Days'"):
+        bl.power(FIT, "Dais", 10)
+    with pytest.raises(ValueError, match="n_groups"):
+        bl.power(FIT, "Days", 1)
+    with pytest.raises(ValueError, match="alpha"):
+        bl.power(FIT, "Days", 10, alpha=5)
+    with pytest.raises(ValueError, match="effect is of a coefficient"):
+        bl.power(FIT, "Days in (Days | Subject)", 10, effect=1.0)
+    with pytest.raises(TypeError, match="about a fit"):
+        bl.power(SLEEP, "Days", 10)
+    with pytest.raises(bl.InferenceError, match="no random terms"):
+        bl.power(bl.lmer("Reaction ~ Days", SLEEP), "Days", 10)
+    crossed = bl.lmer("diameter ~ 1 + (1 | plate) + (1 | sample)", bl.datasets.load("Penicillin"))
+    with pytest.raises(bl.InferenceError, match="crossed"):
+        bl.power(crossed, "Intercept", 10)
