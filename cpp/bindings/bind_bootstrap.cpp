@@ -66,19 +66,21 @@ void bind_bootstrap(py::module_& module) {
       .def(py::init([](const Statistics& statistics, std::vector<Index> x_columns,
                        std::vector<Matrix> lambdas, double sigma,
                        std::vector<BootstrapModel> models, Index max_evaluations, double tolerance,
-                       double memory_limit, std::uint64_t seed) {
+                       double certified_tolerance, double memory_limit, std::uint64_t seed) {
              const Blas blas = scipy_blas();
              const py::gil_scoped_release released;
              auto out = std::make_unique<OwnedBootstrap>();
              out->models = models;
              out->bootstrap = std::make_unique<Bootstrap>(
                  statistics, std::move(x_columns), std::move(lambdas), sigma, std::move(models),
-                 OptimizerOptions{max_evaluations, tolerance, {}}, blas, memory_limit, seed);
+                 OptimizerOptions{max_evaluations, tolerance, {}, certified_tolerance}, blas,
+                 memory_limit, seed);
              return out;
            }),
            py::kw_only(), py::arg("statistics"), py::arg("x_columns"), py::arg("lambdas"),
            py::arg("sigma"), py::arg("models"), py::arg("max_evaluations"), py::arg("tolerance"),
-           py::arg("memory_limit"), py::arg("seed"), py::keep_alive<1, 2>())
+           py::arg("certified_tolerance"), py::arg("memory_limit"), py::arg("seed"),
+           py::keep_alive<1, 2>())
       .def(
           "run",
           [](OwnedBootstrap& self, Index first, Index n, int n_threads) {

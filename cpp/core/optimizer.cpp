@@ -99,7 +99,9 @@ Descent Search::descend(Chart start) {
     if (values[0] > -flat) {
       const bool stalled = newton > 0.05 * before && newton < 1e-13;
       if (newton <= options_.tolerance || stalled) break;
-      if (newton <= kApproximate && !f_.has_exact_hessian && is_certified(at.here)) break;
+      const double enough =
+          std::max(options_.certified_tolerance, f_.has_exact_hessian ? 0 : kApproximate);
+      if (newton <= enough && is_certified(at.here)) break;
     }
     before = newton;
     if (n_evaluations_ >= options_.max_evaluations) {

@@ -42,6 +42,7 @@ struct OptimizerOptions {
   // Stop when a Newton step would lower f by less. An approximate Hessian stops at 1e-12.
   double tolerance = 1e-15;
   std::function<void()> before_evaluation;  // may throw, to interrupt
+  double certified_tolerance = 0;           // the same where the certificate holds already
 };
 
 enum class Status {

@@ -256,6 +256,7 @@ class Bootstrap:
         models: Sequence[BootstrapModel],
         max_evaluations: int,
         tolerance: float,
+        certified_tolerance: float,
         memory_limit: float,
         seed: int,
     ) -> None: ...
