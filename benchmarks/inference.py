@@ -26,7 +26,8 @@ from scipy import stats
 
 KENWARD_ROGER = """
 suppressMessages({library(lme4); library(pbkrtest)})
-data <- read.csv("%s"); for (k in c("g", "h")) if (k %%in%% names(data)) data[[k]] <- factor(data[[k]])
+data <- read.csv("%s")
+for (k in intersect(c("g", "h"), names(data))) data[[k]] <- factor(data[[k]])
 fit <- lmer(%s, data); before <- proc.time()
 adjusted <- vcovAdj(fit); df <- sapply(seq_along(fixef(fit)), function(k) {
   L <- rep(0, length(fixef(fit))); L[k] <- 1; Lb_ddf(L, vcov(fit), adjusted) })
