@@ -241,10 +241,12 @@ class Problem:
         return out
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in ("core", "units", "frame")}
+        # arguments may be arrays of the rows, which a pickle leaves behind with the data
+        left = ("core", "units", "frame", "arguments")
+        return {k: v for k, v in self.__dict__.items() if k not in left}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, frame=None)
+        self.__dict__.update(state, frame=None, arguments={})
         self._connect(self.statistics, self.response_fit)
 
     def _connect(self, statistics: RowStatistics, response_fit: FloatArray) -> None:

@@ -356,7 +356,7 @@ def test_misuse():
             fit.conf_int(level, method="profile")
     with pytest.raises(ValueError, match=r"method is 'wald' or 'profile'.* Did you mean 'profile'"):
         fit.conf_int(method="profil")
-    with pytest.raises(ValueError, match="ddf belongs to method='wald'"):
+    with pytest.raises(ValueError, match="ddf and robust belong to method='wald'"):
         fit.conf_int(method="profile", ddf="satterthwaite")
     with pytest.raises(ValueError, match="criterion belongs to method='profile'"):
         fit.conf_int(criterion="ML")
