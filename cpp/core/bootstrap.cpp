@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <cmath>
-#include <optional>
 
 #include "criteria.hpp"
 #include "errors.hpp"
@@ -66,15 +65,14 @@ class Bootstrap::Worker {
         sparse_[k]->take_response();
       return minimum(k, *sparse_[k]);
     }
-    if (block_[k]) {
-      block_[k]->take_response(statistics);
-    } else {
+    if (!block_[k]) {
       std::vector<Entry> entries;
       for (const TermBlock& b : blocks_[k])
         for (Index j = b.start; j < b.start + b.size; ++j)
           for (Index i = b.start; i < b.start + b.size; ++i) entries.emplace_back(i, j);
       block_[k] = std::make_unique<BlockObjective>(statistics, model.x_columns, entries);
     }
+    block_[k]->take_response(statistics);  // the first time too, for the same roundings
     return minimum(k, *block_[k]);
   }
 

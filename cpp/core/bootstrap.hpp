@@ -1,7 +1,6 @@
 #pragma once
 
 #include <memory>
-#include <variant>
 
 #include "block_objective.hpp"
 #include "optimizer.hpp"
@@ -62,7 +61,7 @@ class Bootstrap {
   Blas blas_;
   double memory_limit_;
   std::uint64_t seed_;
-  std::unique_ptr<Elimination> plan_;  // none without random effects
+  std::unique_ptr<Elimination> plan_;
   std::unique_ptr<ResponseDraws> draws_;
   std::vector<std::unique_ptr<Worker>> workers_;
   Seconds seconds_;

@@ -467,7 +467,6 @@ Effects SparseFactor::right_hand_sides(const std::vector<Index>& columns) const 
 }
 
 Effects SparseFactor::products(const Effects& c) const {
-  stopwatch_.start();
   const Index m = c.m;
   Effects out(plan_, m);
   const auto add = [&](const double* from, double weight, double* to) {
@@ -503,7 +502,6 @@ Effects SparseFactor::products(const Effects& c) const {
       }
     }
   }
-  stopwatch_.lap("right-hand sides");
   return out;
 }
 

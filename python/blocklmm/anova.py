@@ -9,6 +9,7 @@ from scipy.special import chdtrc
 from .fit import LinearMixedFit
 from .inference.boundary import nested_in, p_values
 from .inference.comparison import by_one_likelihood, require_same_response
+from .inference.reduced import likelihood_ratio
 from .inference.terms import anova_table
 
 
@@ -16,6 +17,7 @@ def anova(
     *fits: LinearMixedFit,
     type: int | str | None = None,  # noqa: A002
     ddf: str | None = None,
+    robust: str | None = None,
 ) -> pd.DataFrame:
     """Test the terms of one model, or compare nested models, as R's ``anova``.
 
@@ -29,6 +31,8 @@ def anova(
         Of one fit: SAS's type of hypotheses, 3 by default, as lmerTest defines them.
     ddf : str, optional
         Of one fit: the method for the denominator's degrees of freedom.
+    robust : {"CR0", "CR1", "CR1S", "CR2", "CR3"}, optional
+        Of one fit: cluster-robust errors, and HTZ tests (Pustejovsky & Tipton 2018).
 
     Returns
     -------
@@ -65,11 +69,18 @@ def anova(
     model's effects are not all among the larger's.
     """
     if len(fits) == 1 and isinstance(fits[0], LinearMixedFit):
-        return anova_table(fits[0], 3 if type is None else type, ddf)
+        return anova_table(fits[0], 3 if type is None else type, ddf, robust)
     require_same_response(fits, "anova")
-    if type is not None or ddf is not None:
-        raise ValueError("type and ddf are about the terms of one fit; anova was given several")
+    if type is not None or ddf is not None or robust is not None:
+        raise ValueError(
+            "type, ddf and robust are about the terms of one fit; anova was given several"
+        )
     fits, notes = by_one_likelihood(fits)
+    notes += [
+        f"{fit.formula!r} is not certified to be optimal: its likelihood may be too low"
+        for fit in fits
+        if not fit.converged
+    ]
     ordered = sorted(fits, key=lambda fit: fit.n_parameters)
 
     rows = []
@@ -85,7 +96,7 @@ def anova(
         if k:
             smaller = ordered[k - 1]
             df = fit.n_parameters - smaller.n_parameters
-            statistic = max(smaller.objective - fit.objective, 0.0)
+            statistic = float(likelihood_ratio(smaller.objective, fit.objective))
             row.update(Chisq=statistic, Df=df)
             if df > 0:
                 model = nested_in(fit, smaller)

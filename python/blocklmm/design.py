@@ -128,6 +128,13 @@ class Design:
             for factor in self._factors.values()
         )
 
+    def learnt_from_data(self) -> str:
+        """Return the text of an expression that depends on all rows, such as poly; or nothing."""
+        for factor in self._factors.values():
+            if isinstance(factor, ExpressionFactor) and not factor.expression.is_rowwise:
+                return factor.expression.text
+        return ""
+
     def not_a_number(self) -> dict[str, int]:
         """Return how often each expression gave no number though its columns have values."""
         counts = {

@@ -53,10 +53,11 @@ class Expression:
         self.text = text
         self._quoted = text = _quote_names(text, frame)
         calls = _calls(text)
+        self.is_rowwise = calls <= _ROWWISE
         self.variables = _variables(text, frame)
         self._whole: FloatArray | None = None
         self._learnt_from = frame
-        if calls <= _ROWWISE:
+        if self.is_rowwise:
             probe = frame.slice(self.variables, 0, min(frame.n_rows, 64))
         else:
             probe = frame.slice(self.variables, 0, frame.n_rows)

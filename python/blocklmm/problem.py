@@ -60,6 +60,9 @@ class Problem:
     core : BlockObjective or SparseObjective
         The latter with several grouping factors.
     units : Units
+    groups_leave : float
+        What the groups leave of the response's sum of squares where a second pass took their fits
+        from it; 1 elsewhere.
 
     Raises
     ------
@@ -112,6 +115,7 @@ class Problem:
 
         # Cross products of y lose the digits of a residual where the fixed effects, or they and
         # the groups, leave almost nothing of it. A second pass takes these from y row by row.
+        self.groups_leave = 1.0
         self._connect(statistics, np.zeros(y))
         coefficients, left = _least_squares(cross, columns)
         fixed_explain = left <= _NEARLY_EXACT * total
@@ -130,6 +134,7 @@ class Problem:
                 within, _ = self._within(self.core)
             spread = between / max(within, 1e-300) * max(df_within, 0) / n
             self._spread = float(np.sqrt(spread))
+            self.groups_leave = within / total if group_fits is not None else 1.0
             if (left if saturated else within) <= _NO_RESIDUAL * total:
                 raise self._explained()
         elif fixed_explain:

@@ -188,3 +188,12 @@ def test_dropped_coefficients():
             fit.contrast(given)
     with says(bl.DataError, name, "were dropped"):
         fit.contrast(np.ones(18))
+
+
+def test_hypotheses_that_contradict_each_other():
+    fit = bl.lmer("Reaction ~ Days + (Days | Subject)", bl.datasets.load("sleepstudy"))
+    with says(bl.DataError, "contradict each other"):
+        _ = fit.contrast(["Days = 0", "Days = 100"]).f_test
+    once, twice = fit.contrast("Days = 5").f_test, fit.contrast(["Days = 5", "2*Days = 10"]).f_test
+    assert twice.num_df == 1
+    assert twice.statistic == pytest.approx(once.statistic)

@@ -71,3 +71,17 @@ def test_what_is_refused():
     crossed = bl.lmer("diameter ~ 1 + (1 | plate) + (1 | sample)", bl.datasets.load("Penicillin"))
     with pytest.raises(bl.InferenceError, match="crossed"):
         bl.power(crossed, "Intercept", 10)
+
+
+def test_designs_that_lack_an_effect_or_change_its_meaning():
+    rng = np.random.default_rng(0)
+    g = np.repeat(np.arange(12), 6)
+    data = pd.DataFrame({"g": g, "arm": g >= 6, "x": rng.normal(size=72)})
+    data["arm"] = data["arm"].astype(float)
+    data["y"] = data["arm"] + rng.normal(size=12)[g] + rng.normal(size=72)
+    fit = bl.lmer("y ~ arm + x + (1 | g)", data)
+    with pytest.raises(bl.DataError, match="first 4 groups do not estimate"):
+        bl.power(fit, "arm", [4], n_sim=10, seed=1)
+    curved = bl.lmer("y ~ poly(x, 2) + (1 | g)", data)
+    with pytest.raises(bl.InferenceError, match="depends on all rows"):
+        bl.power(curved, "poly(x, 2)[1]", 10, n_sim=10, seed=1)

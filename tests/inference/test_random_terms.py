@@ -254,3 +254,49 @@ def test_what_is_refused():
         bl.bootstrap_lrt(slopes, two)
     with pytest.raises(ValueError, match="n is a whole number"):
         bl.exact_rlrt(bl.lmer("Reaction ~ Days + (1 | Subject)", SLEEP), 0)
+
+
+def other_rows(seed):
+    rng = np.random.default_rng(seed)
+    g, x = np.repeat(np.arange(9), 6), 100 + rng.normal(size=54)
+    y = rng.normal(size=9)[g] + rng.normal(size=54)
+    return pd.DataFrame({"y": y, "x": x, "g": g, "h": rng.permutation(g)})
+
+
+def test_models_of_other_groups_or_another_origin_are_not_nested():
+    data = other_rows(1)
+    larger = bl.lmer("y ~ x + (x | g)", data, reml=False)
+    permuted = bl.lmer("y ~ x + (1 | g)", data.assign(g=data["h"]), reml=False)
+    with pytest.raises(bl.DataError, match="not of the same rows"):
+        bl.bootstrap_lrt(permuted, larger, 10, seed=1)
+    through_zero = bl.lmer("y ~ 0 + x + (1 | g)", data, reml=False)
+    with pytest.raises(bl.DataError, match="not nested"):
+        bl.bootstrap_lrt(through_zero, larger, 10, seed=1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_ratio_of_zero_has_p_one_whatever_the_rounding(seed):
+    rng = np.random.default_rng(seed)
+    g = np.repeat(np.arange(8), 5)
+    y = rng.normal(size=40)
+    y -= np.bincount(g, y)[g] / 5 * 0.9  # groups that are too much alike
+    fit = bl.lmer("y ~ 1 + (1 | g)", pd.DataFrame({"y": y, "g": g}))
+    assert fit.singular
+    assert bl.ranova(fit)["p_boundary"].iloc[1] == 1
+    assert bl.exact_rlrt(fit, 50, seed=1).p_value == 1
+
+
+def test_a_fit_that_stopped_early_is_tested_by_none():
+    with pytest.warns(bl.ConvergenceWarning):
+        fit = bl.lmer(
+            "Reaction ~ Days + (1 | Subject)", SLEEP, options=bl.FitOptions(max_evaluations=1)
+        )
+    for test in (bl.ranova, bl.exact_rlrt, lambda f: bl.power(f, "Days", 10)):
+        with pytest.raises(bl.InferenceError, match="not certified"):
+            test(fit)
+
+
+def test_a_term_that_stands_for_several():
+    two = bl.lmer("Reaction ~ Days + (Days || Subject)", SLEEP)
+    with pytest.raises(bl.InferenceError, match="stands for several terms"):
+        bl.exact_rlrt(two, term="(Days || Subject)")

@@ -41,7 +41,7 @@ class Bootstrap:
     seed : int
         Gives the same replicates again, for any number of threads.
     seconds : (float, float)
-        CPU seconds of all threads spent drawing and fitting.
+        Seconds spent drawing and fitting, summed over the threads.
     """
 
     fit: LinearMixedFit
@@ -131,10 +131,11 @@ class Bootstrap:
                 lower, upper = 2 * estimate - upper, 2 * estimate - lower
             rows.append((float(lower), float(upper)))
         out = pd.DataFrame(rows, columns=["lower", "upper"], index=estimates.index)
-        for name in out.index[len(self.fit.params) :]:
-            least = -1.0 if str(name).startswith("cor_") else 0.0
-            most = np.inf if str(name).startswith("sd_") or name == "sigma" else 1.0
-            out.loc[name] = out.loc[name].clip(least, most)
+        for k in range(len(self.fit.params), len(out)):
+            name = str(out.index[k])
+            least = -1.0 if name.startswith("cor_") else 0.0
+            most = np.inf if name.startswith("sd_") or name == "sigma" else 1.0
+            out.iloc[k] = out.iloc[k].clip(least, most)
         return out
 
     def _accelerations(self) -> FloatArray:
@@ -146,8 +147,8 @@ class Bootstrap:
         fit = self.fit
         left_out = fit.influence()
         out = []
-        for name in self.estimates.index:
-            column = f"params_{name}" if name in fit.params.index else str(name)
+        for k, name in enumerate(self.estimates.index):
+            column = f"params_{name}" if k < len(fit.params) else str(name)
             values = left_out[column].dropna() if column in left_out else pd.Series(dtype=float)
             d = float(values.mean()) - values.to_numpy() if len(values) else np.zeros(1)
             size = float((d**2).sum()) ** 1.5
@@ -169,11 +170,7 @@ def bootstrap(
     progress: bool | None,
 ) -> Bootstrap:
     """Draw from a fit and fit again; see the fit's method."""
-    if not fit.converged:
-        raise InferenceError(
-            f"the fit is not certified to be optimal ({fit.certificate.message}): a bootstrap "
-            "would draw from a model that was not fitted"
-        )
+    require_certified(fit)
     drawing = Drawing.of(n, seed, n_threads, progress)
     problem = fit._problem
     whole = ReducedModel.of_all(problem)
@@ -186,6 +183,15 @@ def bootstrap(
         warn(f"{int((~good).sum())} of {n} replicates were not certified and are left out")
         found = Replicates(*(getattr(found, name)[good] for name in Replicates.__slots__))
     return Bootstrap(fit, found, int((~good).sum()), drawing.seed, seconds)
+
+
+def require_certified(fit: LinearMixedFit) -> None:
+    """Raise an InferenceError unless the fit is certified to be at its optimum."""
+    if not fit.converged:
+        raise InferenceError(
+            f"the fit is not certified to be optimal ({fit.certificate.message}): tests and "
+            "simulations would be of a model that was not fitted; fit again with more evaluations"
+        )
 
 
 def _labels(fit: LinearMixedFit) -> list[str]:

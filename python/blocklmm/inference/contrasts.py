@@ -71,7 +71,17 @@ class Contrasts:
     @property
     def f_test(self) -> FTest:
         """The joint test that all equal their ``rhs``; ones that repeat others count once."""
-        return self._errors.f_test(self.L, self.estimate - self.rhs)
+        distance = self.estimate - self.rhs
+        left, sizes, _ = np.linalg.svd(self.L)
+        rank = int((sizes > 1e-10 * sizes.max(initial=0.0)).sum())
+        among = left[:, rank:].T  # combinations of the contrasts that are zero
+        allowed = 1e-8 * np.abs(among) @ (np.abs(self.estimate) + np.abs(self.rhs))
+        if (np.abs(among @ distance) > allowed).any():
+            raise DataError(
+                "the hypotheses contradict each other: some contrasts depend on others, and what "
+                "they are tested against does not; test them one by one"
+            )
+        return self._errors.f_test(self.L, distance)
 
     def to_frame(self) -> pd.DataFrame:
         """Return a row for each contrast, indexed by name.
@@ -111,7 +121,9 @@ class Contrasts:
         return shown.html(self.to_frame(), self._notes())
 
 
-def contrast(fit: LinearMixedFit, L: Any, ddf: str | None, rhs: Any, level: float) -> Contrasts:
+def contrast(
+    fit: LinearMixedFit, L: Any, ddf: str | None, rhs: Any, level: float, robust: str | None
+) -> Contrasts:
     """Estimate and test linear functions of a fit's fixed effects; see the fit's method."""
     check_level(level)
     names, weights, constant, values = _Reader(fit).read(L)
@@ -121,7 +133,7 @@ def contrast(fit: LinearMixedFit, L: Any, ddf: str | None, rhs: Any, level: floa
     has_value = ~np.isnan(values)
     if has_value.any() and given.any():
         raise DataError("give the value to test against by '=' in the text or by rhs, not by both")
-    errors = fit._fixed_errors(ddf=ddf)
+    errors = fit._fixed_errors(ddf, robust)
     return Contrasts(
         tuple(names),
         weights,

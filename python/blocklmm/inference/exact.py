@@ -7,16 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from blocklmm.errors import InferenceError, did_you_mean
+from blocklmm.errors import InferenceError, did_you_mean, warn
 from blocklmm.fit import LinearMixedFit
 from blocklmm.problem import Problem
 
+from .bootstrap import require_certified
 from .boundary import nested_in
 from .comparison import by_one_likelihood, require_same_response
-from .reduced import ReducedModel
-from .replicates import Drawing, replicate
+from .reduced import ReducedModel, likelihood_ratio
+from .replicates import Drawing, Replicates, replicate
 
 FloatArray = npt.NDArray[np.float64]
+
+
+_FAILED = 0.01  # share of draws without a certificate that is worth a warning
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +31,10 @@ class SimulatedTest:
     ----------
     statistic : float
     p_value : float
-        Share of the null distribution that reaches the statistic.
+        Share of the null distribution that reaches the statistic; of bootstrap_lrt with the data
+        among the draws.
     null : array of shape (n,)
-        The simulated statistics.
+        The simulated statistics; draws whose optima have no certificate are left out.
     seed : int
     method : str
     """
@@ -46,8 +51,9 @@ class SimulatedTest:
         return float(np.sqrt(self.p_value * (1 - self.p_value) / len(self.null)))
 
     def __repr__(self) -> str:
+        p = f"p-value {self.p_value:.4g}" if self.p_value else f"p-value < {1 / len(self.null):.4g}"
         return (
-            f"{self.method}: statistic {self.statistic:.6g}, p-value {self.p_value:.4g} "
+            f"{self.method}: statistic {self.statistic:.6g}, {p} "
             f"({len(self.null)} draws, Monte Carlo standard error {self.standard_error:.2g})"
         )
 
@@ -92,6 +98,7 @@ def exact_rlrt(
     (Greven, Crainiceanu, Kuchenhoff & Peters 2008), as in RLRsim.
     """
     _require_fit(fit)
+    require_certified(fit)
     if not fit.reml:
         raise InferenceError(
             "a restricted likelihood-ratio test needs a REML fit: use fit.refit_reml(), or "
@@ -103,7 +110,7 @@ def exact_rlrt(
     others = [k for k in range(problem.structure.q) if k != without.start]
     blocks = tuple(b for k, b in enumerate(problem.structure.blocks) if k != tested)
     smaller = _selected(problem, others, blocks)
-    statistic = max(smaller.fit(reml=True).objective - fit.objective, 0.0)
+    statistic = float(likelihood_ratio(smaller.fit(reml=True).objective, fit.objective))
     alone, none = _selected(problem, [without.start], (1,)), _selected(problem, [], ())
     drawing = Drawing.of(n_sim, seed, n_threads, progress)
     one = np.ones((1, 1)) / alone.column_sizes()
@@ -111,8 +118,11 @@ def exact_rlrt(
     (full, null), _ = replicate(
         problem, zero, 1.0, [(alone, True, 0.5 * one), (none, True, np.zeros((0, 0)))], drawing
     )
-    draws = _ratios(null.objective, full.objective)
-    method = "exact RLRT" if not others else "RLRT, other random terms set aside"
+    draws = _ratios(null, full)
+    name = _term_names(fit)[tested]
+    method = f"exact RLRT of {name}"
+    if others:
+        method = f"RLRT of {name}, other random terms set aside"
     return _result(statistic, draws, drawing, method)
 
 
@@ -193,6 +203,8 @@ def bootstrap_lrt(
     """
     require_same_response((smaller, larger), "bootstrap_lrt")
     (smaller, larger), _ = by_one_likelihood((smaller, larger))
+    for fit in (smaller, larger):
+        require_certified(fit)
     model = nested_in(larger, smaller)
     if model is None or model.n_parameters >= larger.n_parameters:
         raise InferenceError(
@@ -210,18 +222,19 @@ def bootstrap_lrt(
         [(whole, larger.reml, start), (model, larger.reml, null.factor)],
         drawing,
     )
-    statistic = max(smaller.objective - larger.objective, 0.0)
-    draws = _ratios(reduced.objective, full.objective)
+    statistic = float(likelihood_ratio(smaller.objective, larger.objective))
+    draws = _ratios(reduced, full)
     found = _result(statistic, draws, drawing, "parametric bootstrap LRT")
     p_value = (found.p_value * len(draws) + 1) / (len(draws) + 1)
     return SimulatedTest(statistic, float(p_value), draws, drawing.seed, found.method)
 
 
-def _ratios(null: FloatArray, full: FloatArray) -> FloatArray:
-    """Likelihood ratios; what rounding leaves of a zero is zero."""
-    ratio = null - full
-    ratio = ratio[np.isfinite(ratio)]
-    return np.where(ratio > 1e-9 * (1 + np.abs(full).max(initial=0.0)), ratio, 0.0)
+def _ratios(null: Replicates, full: Replicates) -> FloatArray:
+    """Return the draws' likelihood ratios, those of certified optima."""
+    good = null.converged & full.converged
+    if good.mean() < 1 - _FAILED:
+        warn(f"{int((~good).sum())} of {len(good)} draws were not certified and are left out")
+    return likelihood_ratio(null.objective[good], full.objective[good])
 
 
 def _result(statistic: float, draws: FloatArray, drawing: Drawing, method: str) -> SimulatedTest:
@@ -239,13 +252,16 @@ def _require_fit(fit: LinearMixedFit) -> None:
         raise TypeError(f"the test is of a fit, not of {type(fit).__name__!r}")
 
 
+def _term_names(fit: LinearMixedFit) -> list[str]:
+    return [
+        f"({' + '.join(':'.join(t) or '1' for t in random.terms)} | {random.group_name})"
+        for random in fit._problem.formula.random
+    ]
+
+
 def _tested_term(fit: LinearMixedFit, term: str | None) -> int:
     """Return the number of the term to test."""
-    problem = fit._problem
-    texts = [
-        f"({' + '.join(':'.join(t) or '1' for t in random.terms)} | {random.group_name})"
-        for random in problem.formula.random
-    ]
+    problem, texts = fit._problem, _term_names(fit)
     written = [random.text for random in problem.formula.random]
     if not texts:
         raise InferenceError("the model has no random terms to test")
@@ -264,6 +280,11 @@ def _tested_term(fit: LinearMixedFit, term: str | None) -> int:
         ]
         if not matches:
             raise InferenceError(f"there is no random term {term!r}.{did_you_mean(term, texts)}")
+        if len(matches) > 1:
+            raise InferenceError(
+                f"{term!r} stands for several terms: give one of "
+                f"{', '.join(texts[k] for k in matches)}"
+            )
         found = matches[0]
     if problem.structure.blocks[found] != 1:
         raise InferenceError(

@@ -23,7 +23,12 @@ class FittedInference(FittedEffects):
     """Contrasts, marginal means, and what describes a fit as a whole."""
 
     def contrast(
-        self, L: Any, ddf: str | None = None, rhs: Any = 0, level: float = 0.95
+        self,
+        L: Any,
+        ddf: str | None = None,
+        rhs: Any = 0,
+        level: float = 0.95,
+        robust: str | None = None,
     ) -> Contrasts:
         """Estimate and test linear functions of the fixed effects.
 
@@ -40,6 +45,8 @@ class FittedInference(FittedEffects):
             Values under the null hypothesis.
         level : float
             Of the intervals.
+        robust : {"CR0", "CR1", "CR1S", "CR2", "CR3"}, optional
+            Cluster-robust errors; the joint test is then HTZ (Pustejovsky & Tipton 2018).
 
         Returns
         -------
@@ -61,7 +68,7 @@ class FittedInference(FittedEffects):
         >>> table["estimate"].round(3).tolist()
         [-1.478, 0.044]
         """
-        return contrast(cast("LinearMixedFit", self), L, ddf, rhs, level)
+        return contrast(cast("LinearMixedFit", self), L, ddf, rhs, level, robust)
 
     def emmeans(
         self,

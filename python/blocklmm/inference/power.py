@@ -16,9 +16,10 @@ from blocklmm.model import LinearMixedModel
 from blocklmm.predict import row_groups
 from blocklmm.statistics import group_labels
 
+from .bootstrap import require_certified
 from .boundary import p_values
 from .ranova import terms_without
-from .reduced import ReducedModel
+from .reduced import ReducedModel, likelihood_ratio
 from .replicates import Drawing, replicate
 from .tails import t_quantiles
 
@@ -79,7 +80,12 @@ def power(
         raise TypeError(f"power is about a fit, not a {type(fit).__name__!r}")
     if not 0 < alpha < 1:
         raise ValueError(f"alpha is between 0 and 1, not {alpha!r}")
-    counts = [n_groups] if isinstance(n_groups, int | np.integer) else list(n_groups)
+    if effect is not None and not (isinstance(effect, int | float) and np.isfinite(effect)):
+        raise ValueError(f"effect is a finite number, not {effect!r}")
+    require_certified(fit)
+    counts = list(n_groups) if isinstance(n_groups, Sequence | np.ndarray) else [n_groups]
+    if not counts:
+        raise ValueError("n_groups names no number of groups")
     for count in counts:
         if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 2:
             raise ValueError(f"n_groups are whole numbers from 2, not {count!r}")
@@ -95,6 +101,12 @@ def power(
     rows = []
     for count in counts:
         other = repeated.fit(int(count))
+        random = [fit._problem.design.z_names, other._problem.design.z_names]
+        if list(other.params.index) != names or random[0] != random[1]:
+            raise DataError(
+                f"the first {count} groups do not estimate all effects of the model: take more, or "
+                "order the groups so that each arm is among the first"
+            )
         if term in names:
             k = names.index(term)
             true = float(fit.params.iloc[k]) if effect is None else float(effect)
@@ -121,6 +133,11 @@ class _Repeated:
         frame, factors = fit._frame(), problem.statistics.factors
         if not factors:
             raise InferenceError("the model has no random terms, hence no groups to repeat")
+        if text := problem.design.learnt_from_data():
+            raise InferenceError(
+                f"{text!r} depends on all rows of the data: its coefficients mean another thing in "
+                "another design; put it into a column of its own"
+            )
         if problem.design.has_array("weights") or problem.design.has_array("offset"):
             raise DataError("weights and offset given as arrays can't be repeated: name columns")
         outer = int(np.argmin([factor.n_levels for factor in factors]))
@@ -212,8 +229,12 @@ def _rejected_variance(
         [(ReducedModel.of_all(problem), fit.reml, start), (model, fit.reml, null.factor)],
         drawing,
     )
-    critical = brentq(lambda c: p_values(null, c, df, fit.reml)[1] - alpha, 1e-6, 200.0)
-    return np.asarray(reduced.objective - full.objective > critical)
+
+    def above(c: float) -> float:
+        return p_values(null, c, df, fit.reml)[1] - alpha
+
+    critical = brentq(above, 1e-6, 400.0) if above(1e-6) > 0 else 0.0
+    return np.asarray(likelihood_ratio(reduced.objective, full.objective) > critical)
 
 
 def _share(hits: npt.NDArray[np.bool_]) -> tuple[float, float, float]:

@@ -11,8 +11,9 @@ from blocklmm.errors import InferenceError
 from blocklmm.fit import LinearMixedFit
 from blocklmm.problem import Problem
 
+from .bootstrap import require_certified
 from .boundary import p_values
-from .reduced import ReducedModel
+from .reduced import ReducedModel, likelihood_ratio
 
 
 def ranova(fit: LinearMixedFit, reduce_terms: bool = True) -> pd.DataFrame:
@@ -51,12 +52,13 @@ def ranova(fit: LinearMixedFit, reduce_terms: bool = True) -> pd.DataFrame:
         raise TypeError(f"ranova tests the terms of a fit, not of {type(fit).__name__!r}")
     if not fit.ngroups:
         raise InferenceError("the model has no random terms to test")
+    require_certified(fit)
     rows = [(fit.n_parameters, fit.llf, fit.aic, np.nan, np.nan, np.nan, np.nan)]
     labels = ["<none>"]
     for label, model in terms_without(fit, reduce_terms):
         null = model.fit(fit.reml)
         df = fit.n_parameters - model.n_parameters
-        statistic = max(null.objective - fit.objective, 0.0)
+        statistic = float(likelihood_ratio(null.objective, fit.objective))
         aic = null.objective + 2 * model.n_parameters
         rows.append(
             (

@@ -9,8 +9,9 @@ import numpy.typing as npt
 from scipy.linalg import block_diag
 
 from blocklmm import _core
+from blocklmm.errors import DataError, InferenceError
 from blocklmm.machine import memory_limit, one_blas_thread
-from blocklmm.objective import Structure
+from blocklmm.objective import Core, Structure
 from blocklmm.parameters import FittedParameters
 from blocklmm.problem import Problem
 
@@ -18,6 +19,8 @@ FloatArray = npt.NDArray[np.float64]
 
 _MOST_EVALUATIONS = 500
 _TOLERANCE = 1e-12
+_CANCELLED = 1e-10  # of the response's sum of squares: what cross products still hold
+_NOTHING = 1e-6  # a likelihood ratio that may be rounding or the optimiser's tolerance
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,19 +152,13 @@ class ReducedModel:
         reml : bool
             With fewer columns of X only maximum likelihoods compare.
         """
-        problem, parts = self.problem, self.by_factor()
-        statistics = problem.statistics.core.with_effects([(f, K) for f, _, K in parts])
-        core: _core.BlockObjective | _core.SparseObjective
-        if len(parts) > 1:
-            core = _core.SparseObjective(
-                statistics=statistics,
-                x_columns=self.x_columns,
-                members=[here for _, here, _ in parts],
-                blocks=self.blocks,
-                memory_limit=memory_limit(),
+        if self.problem.groups_leave < _CANCELLED:
+            raise InferenceError(
+                "the groups explain all but a trace of the response "
+                f"({self.problem.groups_leave:.1e} is left), which models without some of their "
+                "effects lose in rounding: fit them on their own and compare by anova"
             )
-        else:
-            core = _core.BlockObjective(statistics, self.x_columns, self.structure.block_entries)
+        core, _ = self._core()
         identity = np.eye(self.effects.shape[1])
         starts = [0.5 * identity]
         if isinstance(core, _core.SparseObjective):
@@ -190,9 +187,56 @@ class ReducedModel:
         )
 
     def at(self, fit: FittedParameters) -> ReducedFit:
-        """Return it at the estimates of a fit of its own."""
+        """Return it at the estimates of a fit of its own.
+
+        Raises
+        ------
+        DataError
+            If its criterion there is not that of the fit: they are not of the same rows.
+        """
         factor = fit._problem.structure.matrix(fit.theta)
+        if self.problem.groups_leave < _CANCELLED:  # the statistics can't tell
+            return ReducedFit(self, fit.objective, factor, fit.sigma, fit.converged)
+        value = self._value(factor, fit.reml)
+        if not abs(value - fit.objective) <= 1e-6 * (1 + abs(fit.objective)):
+            raise DataError(
+                f"the criterion of {fit.formula!r} is {fit.objective:.8g} in its own fit and "
+                f"{value:.8g} from the larger model's data: the fits are not of the same rows, "
+                "weights or groups, or not nested"
+            )
         return ReducedFit(self, fit.objective, factor, fit.sigma, fit.converged)
+
+    def _value(self, factor: FloatArray, reml: bool) -> float:
+        """Return the criterion at a factor of T in the user's units."""
+        core, options = self._core()
+        scale = np.asarray(core.z_scale)
+        inner = scale[:, None] * np.linalg.solve(self.centring(), factor)
+        with one_blas_thread():
+            found = core.evaluate(
+                lambda_=np.asfortranarray(inner),
+                criterion=reml,
+                derivatives=False,
+                n_threads=1,
+                **options,
+            )
+        scale_of_y = 2 * self.nu(reml) * float(np.log(core.m_scale[-1]))
+        return float(found.value) + self.constant(reml) + scale_of_y
+
+    def _core(self) -> tuple[Core, dict[str, _core.ExactHessian]]:
+        """Return the core's objective on the statistics, and what its evaluations need."""
+        parts = self.by_factor()
+        statistics = self.problem.statistics.core.with_effects([(f, K) for f, _, K in parts])
+        if len(parts) > 1:
+            sparse = _core.SparseObjective(
+                statistics=statistics,
+                x_columns=self.x_columns,
+                members=[here for _, here, _ in parts],
+                blocks=self.blocks,
+                memory_limit=memory_limit(),
+            )
+            return sparse, {"exact_hessian": _core.ExactHessian.never}
+        entries = self.structure.block_entries
+        return _core.BlockObjective(statistics, self.x_columns, entries), {}
 
     def nu(self, reml: bool) -> int:
         """Return n - p, or n under maximum likelihood."""
@@ -235,6 +279,13 @@ class ReducedFit:
         if effects.size:  # each column within its term
             out[:, np.abs(effects).argmax(axis=0)] = np.linalg.solve(basis, effects @ self.factor)
         return out
+
+
+def likelihood_ratio(null: npt.ArrayLike, full: npt.ArrayLike) -> FloatArray:
+    """Return likelihood-ratio statistics of criteria; what may be rounding is zero."""
+    smaller, larger = np.asarray(null, dtype=float), np.asarray(full, dtype=float)
+    ratio = smaller - larger
+    return np.where(ratio > _NOTHING + 1e-14 * np.abs(larger), ratio, 0.0)
 
 
 def lambdas_of_statistics(problem: Problem, factor: FloatArray) -> list[FloatArray]:

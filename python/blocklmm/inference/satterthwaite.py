@@ -86,11 +86,13 @@ class Satterthwaite:
             out = 2 * v**2 / spread
         unknown = self.is_undetermined(along, _SEEN * v)
         if unknown.any():
-            warn(
-                "no Satterthwaite degrees of freedom: the criterion has no curvature in a variance "
-                "on which the standard error depends; simplify the random effects, or choose "
-                "another ddf"
+            why = (
+                "the criterion has no curvature in a variance on which the standard error depends; "
+                "simplify the random effects, or choose another ddf"
+                if self.is_minimum
+                else "the fit is not at a minimum of the criterion"
             )
+            warn(f"no Satterthwaite degrees of freedom: {why}")
         return np.where(unknown | (v == 0), np.nan, out)
 
     def is_undetermined(self, along: FloatArray, most: FloatArray | float) -> npt.NDArray[np.bool_]:

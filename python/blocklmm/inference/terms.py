@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 
 
-def anova_table(fit: LinearMixedFit, type: int | str = 3, ddf: str | None = None) -> pd.DataFrame:  # noqa: A002
+def anova_table(
+    fit: LinearMixedFit,
+    type: int | str = 3,  # noqa: A002
+    ddf: str | None = None,
+    robust: str | None = None,
+) -> pd.DataFrame:
     """Test each term of the fixed part.
 
     Parameters
@@ -28,8 +33,8 @@ def anova_table(fit: LinearMixedFit, type: int | str = 3, ddf: str | None = None
     type : {1, 2, 3}
         SAS's type of hypothesis, or "I", "II", "III": a term adjusted for those before it, for all
         that do not contain it, or such that cells weigh alike.
-    ddf : str, optional
-        The method for the denominator's degrees of freedom.
+    ddf, robust : str, optional
+        The method for errors and the denominator's degrees of freedom.
 
     Returns
     -------
@@ -44,7 +49,7 @@ def anova_table(fit: LinearMixedFit, type: int | str = 3, ddf: str | None = None
     ------
     ValueError
     """
-    errors = fit._fixed_errors(ddf=ddf)
+    errors = fit._fixed_errors(ddf, robust)
     design, span = fit._problem.design, span_of(fit._problem)
     rows = []
     found = hypothesis_matrices(design, span, type)
