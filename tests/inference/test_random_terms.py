@@ -260,7 +260,8 @@ def other_rows(seed):
     rng = np.random.default_rng(seed)
     g, x = np.repeat(np.arange(9), 6), 100 + rng.normal(size=54)
     y = rng.normal(size=9)[g] + rng.normal(size=54)
-    return pd.DataFrame({"y": y, "x": x, "g": g, "h": rng.permutation(g)})
+    h = rng.permutation(g)
+    return pd.DataFrame({"y": y + 2 * rng.normal(size=9)[h], "x": x, "g": g, "h": h})
 
 
 def test_models_of_other_groups_or_another_origin_are_not_nested():
