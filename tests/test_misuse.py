@@ -236,3 +236,15 @@ def test_unknown_data_sets():
     with says(bl.DataError, "'sleepstdy'", "mean 'sleepstudy'") as caught:
         bl.datasets.load("sleepstdy")
     assert "Dyestuff" in str(caught.value)
+
+
+def test_a_response_with_its_rows_in_another_order():
+    with says(bl.DataError, "labels in another order"):
+        FIT.refit(pd.Series(DATA["y"]).sample(frac=1, random_state=1))
+    other = FIT.refit(pd.Series(DATA["y"]))
+    assert other.objective == pytest.approx(FIT.objective)
+
+
+def test_the_name_of_a_robust_covariance():
+    with says(ValueError, "robust is one of 'CR0'"):
+        FIT.tidy(robust="cr2")

@@ -347,9 +347,19 @@ class LinearMixedFit(FittedIntervals, Diagnostics):
             )
         if not np.isfinite(values).all():
             raise DataError("y has missing or infinite values")
+        if isinstance(y, pd.Series):
+            self._require_order(y.index)
         response = np.full(self._frame().n_rows, np.nan)
         response[self._used] = values
         return estimate(problem.with_response(self._frame(), response), self.reml, options=options)
+
+    def _require_order(self, labels: pd.Index[Any]) -> None:
+        rows = self._frame().index[self._used]
+        if not labels.equals(rows) and labels.sort_values().equals(rows.sort_values()):
+            raise DataError(
+                "y is a Series with the rows' labels in another order; bring it into theirs, or "
+                "give y.to_numpy() if it is in that order already"
+            )
 
     def refit_ml(self, options: FitOptions | None = None) -> LinearMixedFit:
         """Fit the same model to the same data by maximum likelihood, as lme4's ``refitML``.

@@ -14,7 +14,7 @@ from scipy.special import ndtri
 from . import _core
 from .errors import InferenceError, did_you_mean
 from .inference.between_within import between_within_df
-from .inference.fixed_errors import DDF, ConstantDf, FixedErrors
+from .inference.fixed_errors import DDF, ROBUST, ConstantDf, FixedErrors
 from .inference.kenward_roger import KenwardRoger
 from .inference.profiling import profile_intervals
 from .inference.robust import cluster_robust
@@ -185,6 +185,10 @@ class FittedParameters:
                 raise ValueError(
                     f"robust={robust!r} has Satterthwaite's degrees of freedom of its own: leave "
                     "ddf out"
+                )
+            if robust not in ROBUST:
+                raise ValueError(
+                    f"robust is one of {', '.join(map(repr, ROBUST))}, or None, not {robust!r}"
                 )
             return cluster_robust(cast("FittedEffects", self), robust)
         if ddf is None or ddf == "satterthwaite":

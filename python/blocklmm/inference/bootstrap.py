@@ -171,7 +171,7 @@ def bootstrap(
 ) -> Bootstrap:
     """Draw from a fit and fit again; see the fit's method."""
     require_certified(fit)
-    drawing = Drawing.of(n, seed, n_threads, progress)
+    drawing = Drawing.of(n, seed, n_threads, progress, called="n")
     problem = fit._problem
     whole = ReducedModel.of_all(problem)
     start = problem.structure.matrix(fit.theta)

@@ -74,9 +74,16 @@ class Drawing:
     progress: bool | None
 
     @classmethod
-    def of(cls, n: int, seed: int | None, n_threads: int | None, progress: bool | None) -> Drawing:
+    def of(
+        cls,
+        n: int,
+        seed: int | None,
+        n_threads: int | None,
+        progress: bool | None,
+        called: str = "n_sim",
+    ) -> Drawing:
         """Check the arguments, and take a seed from the system where none is given."""
-        for name, value in (("n", n), ("n_threads", 1 if n_threads is None else n_threads)):
+        for name, value in ((called, n), ("n_threads", 1 if n_threads is None else n_threads)):
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
                 raise ValueError(f"{name} is a whole number from 1, not {value!r}")
         if seed is None:
