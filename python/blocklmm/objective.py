@@ -212,6 +212,8 @@ class Units:
     ----------
     unshift : array of shape (p, p)
         Takes coefficients of shifted columns to those of X_K.
+    constant : array of shape (p,)
+        Coefficients that make the shift of y of X_K.
     expressed : array of shape (p, columns of X)
         X = X_K expressed, with X_K the kept columns: the identity, and how dropped columns depend
         on them.
@@ -247,11 +249,11 @@ class Units:
         self.x_basis = self.unshift / self.x_scale
         self._response_fit = response_fit[columns]
         u = np.zeros(len(design.x_columns)) if design.ones is None else design.ones
-        self._constant = self.expressed @ u * shift[-1]
+        self.constant = self.expressed @ u * shift[-1]
 
     def beta(self, inverse_factor: FloatArray) -> FloatArray:
         """Return the fixed effects in the user's units."""
-        return np.asarray(self.unshift @ self.shifted_beta(inverse_factor) + self._constant)
+        return np.asarray(self.unshift @ self.shifted_beta(inverse_factor) + self.constant)
 
     def shifted_beta(self, inverse_factor: FloatArray) -> FloatArray:
         """Return the fixed effects of the statistics' columns, which are about their shift."""
@@ -266,7 +268,7 @@ class Units:
 
     def contrast(self, weights: FloatArray, at: float) -> tuple[FloatArray, float]:
         """Return c and b of the core's units with c'beta~ = b where weights'beta = at."""
-        constant = self.unshift @ self._response_fit + self._constant
+        constant = self.unshift @ self._response_fit + self.constant
         return self.y_scale * (weights @ self.x_basis), float(at - weights @ constant)
 
     def unscaled_covariance_factor(self, inverse_factor: FloatArray) -> FloatArray:

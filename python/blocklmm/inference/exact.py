@@ -211,6 +211,11 @@ def bootstrap_lrt(
             f"{smaller.formula!r} is not seen to be nested in {larger.formula!r}: all its effects "
             "must be among the other's, and fewer"
         )
+    if not model.has_own_columns:
+        raise InferenceError(
+            f"{smaller.formula!r} has no intercept, and the columns of the other's statistics are "
+            "about another origin: its fits can't be simulated from them"
+        )
     problem, null = larger._problem, model.at(smaller)
     drawing = Drawing.of(n_sim, seed, n_threads, progress)
     whole = ReducedModel.of_all(problem)

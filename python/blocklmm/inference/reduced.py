@@ -66,6 +66,17 @@ class ReducedModel:
         """Its columns of X among those of the statistics."""
         return [self.problem.x_columns[k] for k in self.x_kept]
 
+    @property
+    def has_own_columns(self) -> bool:
+        """Whether the statistics' y and columns of X that it keeps are its own.
+
+        They are about their shifts, which the model has to span: an intercept, where there is one.
+        """
+        units = self.problem.units
+        removed = np.setdiff1d(np.arange(units.p), self.x_kept)
+        columns = units.x_basis[np.ix_(removed, self.x_kept)]
+        return not (columns.any() or units.constant[removed].any())
+
     def centring(self) -> FloatArray:
         """Return C, with Z E C about the shifts of the statistics where a term allows it.
 
@@ -195,7 +206,7 @@ class ReducedModel:
             If its criterion there is not that of the fit: they are not of the same rows.
         """
         factor = fit._problem.structure.matrix(fit.theta)
-        if self.problem.groups_leave < _CANCELLED:  # the statistics can't tell
+        if self.problem.groups_leave < _CANCELLED or not self.has_own_columns:  # it can't be told
             return ReducedFit(self, fit.objective, factor, fit.sigma, fit.converged)
         value = self._value(factor, fit.reml)
         if not abs(value - fit.objective) <= 1e-6 * (1 + abs(fit.objective)):
