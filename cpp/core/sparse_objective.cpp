@@ -129,18 +129,25 @@ SparseFactor& SparseObjective::factored(const Matrix& lambda, int n_threads, dou
   return *factor_;
 }
 
+Evaluation SparseObjective::eliminated(const Matrix& lambda, const Criterion& criterion,
+                                       int n_threads, Effects& D) const {
+  double logdet = 0;
+  factored(lambda, n_threads, logdet);
+  D = factor_->right_hand_sides(units_.m_columns);
+  const Vector m_unit = units_.m_scale.cwiseInverse();
+  const Matrix S = units_.C - m_unit.asDiagonal() * factor_->forward(D) * m_unit.asDiagonal();
+  return profiled(S, logdet, units_.n, criterion);
+}
+
 Evaluation SparseObjective::evaluate(const Matrix& lambda, const Criterion& criterion,
                                      bool derivatives, ExactHessian exact_hessian,
                                      int n_threads) const {
   const Index p = units_.p, q = units_.q, m = p + 1;
   const std::lock_guard<std::mutex> lock(mutex_);
-  double logdet = 0;
-  factored(lambda, n_threads, logdet);
-  Effects D = factor_->right_hand_sides(units_.m_columns);
-  const Vector m_unit = units_.m_scale.cwiseInverse();
-  const Matrix S = units_.C - m_unit.asDiagonal() * factor_->forward(D) * m_unit.asDiagonal();
-  Evaluation result = profiled(S, logdet, units_.n, criterion);
+  Effects D(plan_, 0);
+  Evaluation result = eliminated(lambda, criterion, n_threads, D);
   if (!derivatives) return result;
+  const Vector m_unit = units_.m_scale.cwiseInverse();
 
   factor_->backward(D);
   const Effects J = times(std::move(D), m_unit.asDiagonal() * result.N);
@@ -278,12 +285,9 @@ CovarianceDerivatives SparseObjective::covariance_derivatives(const Matrix& lamb
                                                               int n_threads) const {
   const Index m = units_.p + 1;
   const std::lock_guard<std::mutex> lock(mutex_);
-  double logdet = 0;
-  factored(lambda, n_threads, logdet);
-  Effects D = factor_->right_hand_sides(units_.m_columns);
+  Effects D(plan_, 0);
+  const Evaluation at = eliminated(lambda, true, n_threads, D);
   const Vector m_unit = units_.m_scale.cwiseInverse();
-  const Matrix S = units_.C - m_unit.asDiagonal() * factor_->forward(D) * m_unit.asDiagonal();
-  const Evaluation at = profiled(S, logdet, units_.n, true);
   factor_->backward(D);
   const Effects J = times(std::move(D), m_unit.asDiagonal() * at.inverse_factor);
   const std::vector<Direction> directions = directions_of(members_, blocks_, units_.z_scale);

@@ -76,6 +76,9 @@ class SparseObjective {
 
  private:
   SparseFactor& factored(const Matrix& lambda, int n_threads, double& logdet) const;
+  // The criterion's value, and D = Z'M as the elimination leaves it.
+  Evaluation eliminated(const Matrix& lambda, const Criterion& criterion, int n_threads,
+                        Effects& D) const;
   std::vector<Matrix> by_factor(const Matrix& lambda) const;
   std::vector<Vector> z_units() const;
   struct Slopes {
