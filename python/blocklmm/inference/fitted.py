@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
-from blocklmm.effects import FittedEffects
+from blocklmm.fitted_rows import FittedRows
 
 from .conditional_aic import ConditionalAIC, conditional_aic
 from .contrasts import Contrasts, contrast
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from blocklmm.fit import LinearMixedFit
 
 
-class FittedInference(FittedEffects):
+class FittedInference(FittedRows):
     """Contrasts, marginal means, and what describes a fit as a whole."""
 
     def contrast(
