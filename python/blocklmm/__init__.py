@@ -1,7 +1,11 @@
 """Linear mixed-effects models on large data, from one pass over the rows."""
 
 from . import datasets
-from .anova import anova
+from .comparison.anova import anova
+from .comparison.exact import SimulatedTest, bootstrap_lrt, exact_lrt, exact_rlrt
+from .comparison.information_criteria import compare
+from .comparison.power import power
+from .comparison.ranova import ranova
 from .errors import (
     BlocklmmError,
     BlocklmmWarning,
@@ -14,10 +18,6 @@ from .errors import (
     RankDeficientError,
 )
 from .fit import LinearMixedFit
-from .inference.comparison import compare
-from .inference.exact import SimulatedTest, bootstrap_lrt, exact_lrt, exact_rlrt
-from .inference.power import power
-from .inference.ranova import ranova
 from .model import LinearMixedModel, lmer
 from .optimize import Certificate, FitOptions
 from .varcorr import VarCorr

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from . import datasets
-from .anova import anova
+from .comparison.anova import anova
 from .model import lmer
 
 

@@ -9,9 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from .errors import ConvergenceWarning, DataError, warn
+from .fitted_diagnostics import FittedDiagnostics
+from .fitted_intervals import FittedIntervals
 from .fitted_rows import require_choice
-from .inference.diagnostics import Diagnostics
-from .inference.intervals import FittedIntervals
+from .inference.variance_errors import variance_errors
 from .optimize import FitOptions, minimize
 from .parameters import FloatArray
 from .problem import Problem
@@ -21,7 +22,7 @@ from .reports import tidy as _tidy
 _MOST_ROWS_SUMMARISED = 1_000_000  # residuals in a summary: a pass over the rows
 
 
-class LinearMixedFit(FittedIntervals, Diagnostics):
+class LinearMixedFit(FittedIntervals, FittedDiagnostics):
     """A fit; immutable. Made by :func:`blocklmm.lmer` or :meth:`LinearMixedModel.fit`.
 
     Attributes
@@ -175,7 +176,7 @@ class LinearMixedFit(FittedIntervals, Diagnostics):
         """
         require_choice("effects", effects, ("fixed", "random"))
         if effects == "random":
-            return _tidy.random(self)
+            return _tidy.random(self, variance_errors(self, self._satterthwaite))
         return _tidy.fixed(self, self._fixed_errors(ddf, robust), level)
 
     def glance(self) -> pd.DataFrame:

@@ -13,8 +13,9 @@ from . import _core
 from .effects import FittedEffects
 from .errors import DataError, did_you_mean
 from .frames import Frame
+from .inference.testing.tails import check_level, t_quantiles
 from .machine import one_blas_thread
-from .parameters import FloatArray, normal_quantile
+from .parameters import FloatArray
 from .predict import (
     Errors,
     Estimates,
@@ -181,7 +182,7 @@ class FittedRows(FittedEffects):
         variance = found.variance[rows]
         if interval == "prediction":
             variance = variance + self.sigma**2 / self._row_weights(frame, data is None)[rows]
-        half = normal_quantile(level) * np.sqrt(variance)
+        half = t_quantiles(1 - check_level(level), np.array(np.inf)) * np.sqrt(variance)
         return pd.DataFrame({"mean": mean, "lower": mean - half, "upper": mean + half})
 
     def _row_weights(self, frame: Frame, is_training: bool) -> FloatArray:

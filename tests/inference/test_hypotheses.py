@@ -8,7 +8,6 @@ import blocklmm as bl
 import numpy as np
 import pandas as pd
 import pytest
-from blocklmm.inference.hypotheses import hypotheses
 
 from tests.bad_data import says
 from tests.reference import reader
@@ -32,7 +31,7 @@ def our_name(term):
 @pytest.mark.parametrize("name", CASES)
 def test_hypotheses_are_those_of_lmertest(name, type_):
     fit = fitted(name)
-    found = hypotheses(fit, type_)
+    found = fit.hypotheses(type_)
     expected = case(name)[f"type{type_}"]["hypotheses"]
     assert set(found) == {our_name(term) for term in expected}
     for term, rows in expected.items():

@@ -6,8 +6,8 @@ import blocklmm as bl
 import numpy as np
 import pandas as pd
 import pytest
-from blocklmm.inference.indicators import Indicators
-from blocklmm.inference.span import span_of
+from blocklmm.inference.fixed_effects.indicators import Indicators
+from blocklmm.inference.fixed_effects.span import span_of
 
 N = 300
 FORMULAS = [

@@ -10,8 +10,8 @@ import blocklmm as bl
 import numpy as np
 import pandas as pd
 import pytest
-from blocklmm.inference import refits
-from blocklmm.inference.clusters import find_clusters
+from blocklmm.inference.clusters.clusters import find_clusters
+from blocklmm.inference.influence import refits
 
 from .dense import Dense, made
 

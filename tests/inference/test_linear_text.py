@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import blocklmm as bl
 import pytest
-from blocklmm.inference.linear_text import parse_linear
+from blocklmm.inference.fixed_effects.linear_text import parse_linear
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from blocklmm.inference.multiplicity import adjusted_p_values, critical_values
-from blocklmm.inference.studentized_range import range_p_values, range_quantiles
-from blocklmm.inference.tails import f_p_value, t_p_values, t_quantiles
+from blocklmm.inference.testing.multiplicity import adjusted_p_values, critical_values
+from blocklmm.inference.testing.studentized_range import range_p_values, range_quantiles
+from blocklmm.inference.testing.tails import f_p_value, t_p_values, t_quantiles
 from scipy import stats
 
 from .reference_fits import CASES, case, numbers

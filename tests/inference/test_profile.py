@@ -9,8 +9,8 @@ import blocklmm as bl
 import numpy as np
 import pandas as pd
 import pytest
-from blocklmm.inference.held import HeldCorrelation, HeldSd
-from blocklmm.inference.restricted import HeldCriterion
+from blocklmm.inference.profile.held import HeldCorrelation, HeldSd
+from blocklmm.inference.profile.restricted import HeldCriterion
 from scipy.optimize import minimize
 from scipy.stats import chi2
 

@@ -7,7 +7,7 @@ import pickle
 import blocklmm as bl
 import numpy as np
 import pytest
-from blocklmm.inference import rows
+from blocklmm.inference.influence import rows
 
 from .dense import Dense, made
 

@@ -8,8 +8,8 @@ import blocklmm as bl
 import numpy as np
 import pandas as pd
 import pytest
-from blocklmm.inference import clusters
-from blocklmm.inference.robust import cluster_robust
+from blocklmm.inference.clusters import clusters
+from blocklmm.inference.clusters.robust import cluster_robust
 from scipy import stats
 
 from tests.core import clusters as core_clusters

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from blocklmm.fit import LinearMixedFit
-from blocklmm.inference.robust import cluster_robust
+from blocklmm.inference.clusters.robust import cluster_robust
 
 from . import reader
 from .test_cases import fitted, to_our_order

@@ -22,16 +22,14 @@ take variance out of its comparisons.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .shown import html, text
+from blocklmm.effects import FittedEffects
 
-if TYPE_CHECKING:
-    from blocklmm.effects import FittedEffects
+from .shown import html, text
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -80,7 +78,7 @@ def design_effect(fit: FittedEffects) -> DesignEffect:
 
     Parameters
     ----------
-    fit : LinearMixedFit
+    fit : FittedEffects
 
     Returns
     -------

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
 from blocklmm import _core
-
-if TYPE_CHECKING:
-    from blocklmm.parameters import FittedParameters
+from blocklmm.inference.degrees_of_freedom.satterthwaite import Satterthwaite
+from blocklmm.parameters import FittedParameters
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -18,12 +15,14 @@ _ONE = 1e-8  # what a correlation of one may lack
 _SEEN = 1e-6  # what a flat direction may move the logarithm of a standard deviation
 
 
-def variance_errors(fit: FittedParameters) -> FloatArray:
+def variance_errors(fit: FittedParameters, errors: Satterthwaite) -> FloatArray:
     """Return standard errors in the order of ``varcorr.labels()``.
 
     Parameters
     ----------
     fit : FittedParameters
+    errors : Satterthwaite
+        They hold the inverse of the Hessian.
 
     Returns
     -------
@@ -45,7 +44,6 @@ def variance_errors(fit: FittedParameters) -> FloatArray:
     Wald's intervals are poor for variances; profiles are better (Bates et al. 2015, sec. 5.1).
     """
     units, structure = fit._problem.units, fit._problem.structure
-    errors = fit._satterthwaite
     gradients, scales = [], []
     if structure.blocks:
         F, basis = _core.chart(blocks=structure.blocks, factor=fit._optimum.factor)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import html as _html
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from blocklmm.inference.fixed_errors import FixedErrors
+from blocklmm.inference.degrees_of_freedom.fixed_errors import FixedErrors
+from blocklmm.parameters import FittedParameters, FloatArray
 
 from . import tidy
-
-if TYPE_CHECKING:
-    from blocklmm.parameters import FittedParameters, FloatArray
 
 _MOST_CORRELATED_EFFECTS = 12
 

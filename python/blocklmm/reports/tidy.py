@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from blocklmm.inference.fixed_errors import FixedErrors
-from blocklmm.inference.tails import check_level, t_p_values, t_quantiles
-from blocklmm.inference.variance_errors import variance_errors
-
-if TYPE_CHECKING:
-    from blocklmm.parameters import FittedParameters
+from blocklmm.inference.degrees_of_freedom.fixed_errors import FixedErrors
+from blocklmm.inference.testing.tails import check_level, t_p_values, t_quantiles
+from blocklmm.parameters import FittedParameters
 
 
-def random(fit: FittedParameters) -> pd.DataFrame:
+def random(fit: FittedParameters, std_error: npt.NDArray[np.float64]) -> pd.DataFrame:
     """Return one row a variance component, named as lme4 names them."""
     frame = fit.varcorr.to_frame()
     return pd.DataFrame(
@@ -24,7 +21,7 @@ def random(fit: FittedParameters) -> pd.DataFrame:
             "group": frame["group"],
             "term": fit.varcorr.labels(),
             "estimate": frame["sdcor"],
-            "std_error": variance_errors(fit),
+            "std_error": std_error,
         }
     )
 

@@ -1,0 +1,1 @@
+"""Fits beside others: likelihood ratios, tests of random terms, information criteria, power."""

@@ -1,0 +1,1 @@
+"""Responses drawn from a fit, and models fitted to them, on the statistics."""

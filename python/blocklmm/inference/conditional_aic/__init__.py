@@ -1,0 +1,1 @@
+"""The conditional AIC and the products of random effects that it needs."""

@@ -1,0 +1,1 @@
+"""Covariances of the fixed effects and the degrees of freedom that go with them."""

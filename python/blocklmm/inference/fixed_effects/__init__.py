@@ -1,0 +1,1 @@
+"""Hypotheses about the fixed effects: contrasts, and the terms of the formula."""

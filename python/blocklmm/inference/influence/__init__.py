@@ -1,0 +1,1 @@
+"""Estimates without one group or one row, and residuals."""

@@ -1,0 +1,1 @@
+"""The profile likelihood of single parameters."""

@@ -1,0 +1,1 @@
+"""Tails of distributions, Wald statistics, and adjustments for many tests."""
