@@ -380,7 +380,7 @@ def test_start_and_limit_of_evaluations(sleepstudy):
     assert not fit.converged
     assert fit.objective == pytest.approx(1773.6803306160002, rel=1e-13)
     np.testing.assert_allclose(fit.theta, [1, 0, 1], atol=1e-14)
-    with pytest.raises(ValueError, match="vector of 3"):
+    with pytest.raises(bl.OptionError, match="vector of 3"):
         model.fit(start=[1.0])
 
 

@@ -15,6 +15,7 @@ from .errors import (
     FormulaError,
     InferenceError,
     ModelSizeError,
+    OptionError,
     RankDeficientError,
 )
 from .fit import LinearMixedFit
@@ -35,6 +36,7 @@ __all__ = [
     "LinearMixedFit",
     "LinearMixedModel",
     "ModelSizeError",
+    "OptionError",
     "RankDeficientError",
     "SimulatedTest",
     "VarCorr",

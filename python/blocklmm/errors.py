@@ -33,6 +33,10 @@ class ConvergenceError(BlocklmmError, ArithmeticError):
     """No fit can be computed from these statistics."""
 
 
+class OptionError(BlocklmmError, ValueError):
+    """An argument is not one of the values that it can have; the message says which they are."""
+
+
 class InferenceError(BlocklmmError, ValueError):
     """A question that this fit can't answer; the message says why and what to do instead."""
 

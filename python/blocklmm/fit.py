@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .errors import ConvergenceWarning, DataError, warn
+from .errors import ConvergenceWarning, DataError, OptionError, warn
 from .fitted_diagnostics import FittedDiagnostics
 from .fitted_intervals import FittedIntervals
 from .fitted_rows import require_choice
@@ -118,12 +118,14 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
         """
         return estimate(self._problem, reml=True, options=options)
 
-    def summary(self, ddf: str | None = None, robust: str | None = None) -> _summary.SummaryText:
+    def summary(
+        self, ddf: str | None = None, robust: str | None = None, cluster: str | None = None
+    ) -> _summary.SummaryText:
         """Return a text in the layout of lme4's summary, with a line for the certificate.
 
         Parameters
         ----------
-        ddf, robust : str, optional
+        ddf, robust, cluster : str, optional
             Degrees of freedom and errors of the fixed effects, as for :meth:`tidy`.
         """
         if not self.has_data:
@@ -132,7 +134,7 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
             scaled = f"not computed above {_MOST_ROWS_SUMMARISED:,} rows"
         else:
             scaled = self.pearson_resid / self.sigma
-        return _summary.text(self, scaled, self._fixed_errors(ddf, robust))
+        return _summary.text(self, scaled, self._fixed_errors(ddf, robust, cluster))
 
     def tidy(
         self,
@@ -140,6 +142,7 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
         ddf: str | None = None,
         robust: str | None = None,
         level: float = 0.95,
+        cluster: str | None = None,
     ) -> pd.DataFrame:
         """Return the estimates as a table, in the manner of broom.mixed.
 
@@ -158,6 +161,9 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
             Pustejovsky & Tipton 2018). They take another pass over the rows.
         level : float
             Of the confidence intervals.
+        cluster : str, optional
+            The grouping factor of robust errors, if not that in which all others are nested: where
+            factors are crossed there is none, and one has to be named.
 
         Returns
         -------
@@ -176,8 +182,10 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
         """
         require_choice("effects", effects, ("fixed", "random"))
         if effects == "random":
+            if ddf is not None or robust is not None or cluster is not None:
+                raise OptionError("ddf, robust and cluster are about the fixed effects")
             return _tidy.random(self, variance_errors(self, self._satterthwaite))
-        return _tidy.fixed(self, self._fixed_errors(ddf, robust), level)
+        return _tidy.fixed(self, self._fixed_errors(ddf, robust, cluster), level)
 
     def glance(self) -> pd.DataFrame:
         """Return one row of figures that describe the fit."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from .errors import OptionError
 from .fitted_tests import FittedTests
 from .inference.conditional_aic.conditional_aic import ConditionalAIC, conditional_aic
 from .inference.design_effect import DesignEffect, design_effect
@@ -96,7 +97,7 @@ class FittedDiagnostics(FittedTests):
         DataError
             If the factors are crossed and none is named, the model has no random terms, or the fit
             was restored without its data.
-        ValueError
+        OptionError
 
         Notes
         -----
@@ -106,10 +107,10 @@ class FittedDiagnostics(FittedTests):
         Nieuwenhuis, te Grotenhuis & Pelzer (2012), The R Journal 4(2), 38-47.
         """
         if by not in ("group", "row"):
-            raise ValueError(f"by is 'group' or 'row', not {by!r}")
+            raise OptionError(f"by is 'group' or 'row', not {by!r}")
         if by == "row":
             if refit or group is not None:
-                raise ValueError("by='row' takes neither refit nor group")
+                raise OptionError("by='row' takes neither refit nor group")
             return row_influence(self)
         if refit:
             return refit_influence(self, group, n_threads)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from .errors import did_you_mean
+from .errors import OptionError, did_you_mean
 from .fitted_tests import FittedTests
 from .inference.bootstrap.bootstrap import Bootstrap, bootstrap
 from .inference.profile.profile import Profile
@@ -25,6 +25,7 @@ class FittedIntervals(FittedTests):
         ddf: str | None = None,
         criterion: str | None = None,
         robust: str | None = None,
+        cluster: str | None = None,
     ) -> pd.DataFrame:
         """Return confidence intervals of the fixed effects, or by profiles of all parameters.
 
@@ -43,6 +44,8 @@ class FittedIntervals(FittedTests):
             fitted, fixed effects in the deviance; "ML" profiles all in the deviance, as lme4.
         robust : str, optional
             Wald's standard errors and degrees of freedom are cluster-robust (:meth:`tidy`).
+        cluster : str, optional
+            The grouping factor of robust errors, if not that in which all others are nested.
 
         Returns
         -------
@@ -51,7 +54,7 @@ class FittedIntervals(FittedTests):
 
         Raises
         ------
-        ValueError
+        OptionError
 
         Notes
         -----
@@ -62,16 +65,18 @@ class FittedIntervals(FittedTests):
         estimated as zero has none (NaN). More of profiles in :meth:`LinearMixedFit.profile`.
         """
         if method == "profile":
-            if ddf is not None or robust is not None:
-                raise ValueError("ddf and robust belong to method='wald': profiles have none")
+            if ddf is not None or robust is not None or cluster is not None:
+                raise OptionError(
+                    "ddf, robust and cluster belong to method='wald': profiles have none"
+                )
             return profile(self, None, criterion, level).conf_int(level)
         if method != "wald":
             near = did_you_mean(str(method), ("wald", "profile"))
-            raise ValueError(f"method is 'wald' or 'profile', not {method!r}.{near}")
+            raise OptionError(f"method is 'wald' or 'profile', not {method!r}.{near}")
         if criterion is not None:
-            raise ValueError("criterion belongs to method='profile'")
+            raise OptionError("criterion belongs to method='profile'")
         is_normal = ddf is None and robust is None
-        errors = self._fixed_errors("asymptotic" if is_normal else ddf, robust)
+        errors = self._fixed_errors("asymptotic" if is_normal else ddf, robust, cluster)
         df = errors.df(np.eye(len(self._beta)))
         half = t_quantiles(1 - check_level(level), df) * np.sqrt(np.diag(errors.cov))
         return pd.DataFrame({"lower": self.params - half, "upper": self.params + half})
@@ -107,7 +112,7 @@ class FittedIntervals(FittedTests):
             For an unknown parameter.
         InferenceError
             For fixed effects under "REML".
-        ValueError
+        OptionError
             For a level or criterion that is none.
 
         Warns
@@ -177,6 +182,6 @@ class FittedIntervals(FittedTests):
         >>> import blocklmm as bl
         >>> fit = bl.lmer("Yield ~ 1 + (1 | Batch)", bl.datasets.load("Dyestuff"))
         >>> fit.bootstrap(200, seed=1).conf_int().loc["sigma"].round(1).tolist()
-        [36.9, 63.7]
+        [36.4, 62.6]
         """
         return bootstrap(self, n, seed, n_threads, progress)

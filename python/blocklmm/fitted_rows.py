@@ -11,7 +11,7 @@ import pandas as pd
 
 from . import _core
 from .effects import FittedEffects
-from .errors import DataError, did_you_mean
+from .errors import DataError, OptionError, did_you_mean
 from .frames import Frame
 from .inference.testing.tails import check_level, t_quantiles
 from .machine import one_blas_thread
@@ -37,7 +37,10 @@ class FittedRows(FittedEffects):
 
     def _frame(self) -> Frame:
         if self._problem.frame is None:
-            raise DataError("this fit was restored without its data: give them to predict(data)")
+            raise DataError(
+                "this fit was restored without its data (a pickle holds no rows): predict(data) "
+                "takes new ones; for what needs its own, fit it again"
+            )
         return self._problem.frame
 
     def _estimates(self, with_errors: bool) -> Estimates:
@@ -290,6 +293,6 @@ class FittedRows(FittedEffects):
 
 
 def require_choice(name: str, value: Any, known: tuple[Any, ...]) -> None:
-    """Raise a ValueError unless a value is one of those known."""
+    """Raise an OptionError unless a value is one of those known."""
     if value not in known:
-        raise ValueError(f"{name} is one of {', '.join(map(repr, known))}, not {value!r}")
+        raise OptionError(f"{name} is one of {', '.join(map(repr, known))}, not {value!r}")

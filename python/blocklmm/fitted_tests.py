@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .errors import InferenceError
+from .errors import InferenceError, OptionError
 from .fitted_rows import FittedRows
 from .inference.clusters.robust import cluster_robust
 from .inference.degrees_of_freedom.between_within import between_within_df
@@ -37,19 +37,23 @@ class FittedTests(FittedRows):
             self._problem, optimum.factor, optimum.evaluation, self.sigma, self.reml
         )
 
-    def _fixed_errors(self, ddf: str | None = None, robust: str | None = None) -> FixedErrors:
+    def _fixed_errors(
+        self, ddf: str | None = None, robust: str | None = None, cluster: str | None = None
+    ) -> FixedErrors:
         """Return covariance and degrees of freedom of the fixed effects by a method's name."""
         if robust is not None:
             if ddf not in (None, "satterthwaite"):
-                raise ValueError(
+                raise OptionError(
                     f"robust={robust!r} has Satterthwaite's degrees of freedom of its own: leave "
                     "ddf out"
                 )
             if robust not in ROBUST:
-                raise ValueError(
+                raise OptionError(
                     f"robust is one of {', '.join(map(repr, ROBUST))}, or None, not {robust!r}"
                 )
-            return cluster_robust(self, robust)
+            return cluster_robust(self, robust, cluster)
+        if cluster is not None:
+            raise OptionError("cluster is of robust errors: choose robust='CR2' or another of them")
         if ddf is None or ddf == "satterthwaite":
             return self._satterthwaite
         if ddf == "kenward-roger":
@@ -61,7 +65,7 @@ class FittedTests(FittedRows):
         elif ddf == "asymptotic":
             by_coefficient = np.full(len(self._beta), np.inf)
         else:
-            raise ValueError(f"ddf is one of {', '.join(map(repr, DDF))}, not {ddf!r}")
+            raise OptionError(f"ddf is one of {', '.join(map(repr, DDF))}, not {ddf!r}")
         return ConstantDf(ddf, self._cov_beta, by_coefficient)
 
     @cached_property
@@ -87,7 +91,9 @@ class FittedTests(FittedRows):
         """Two-sided p-values of the fixed effects, by t on Satterthwaite's degrees of freedom."""
         return self._series(t_p_values(np.asarray(self.tvalues), np.asarray(self.df)), "p_value")
 
-    def cov_params(self, ddf: str | None = None, robust: str | None = None) -> pd.DataFrame:
+    def cov_params(
+        self, ddf: str | None = None, robust: str | None = None, cluster: str | None = None
+    ) -> pd.DataFrame:
         """Return the covariance matrix of the fixed effects.
 
         Parameters
@@ -96,8 +102,9 @@ class FittedTests(FittedRows):
             "kenward-roger" gives the adjusted matrix of Kenward & Roger (1997), all others
             sigma^2 (X'V^-1 X)^-1.
         robust : {"CR0", "CR1", "CR1S", "CR2", "CR3"}, optional
-            Cluster-robust, by the grouping factor in which all others are nested
-            (:func:`blocklmm.inference.clusters.robust.cluster_robust`).
+            Cluster-robust (:meth:`LinearMixedFit.tidy`).
+        cluster : str, optional
+            The grouping factor of robust errors, if not that in which all others are nested.
 
         Returns
         -------
@@ -109,10 +116,10 @@ class FittedTests(FittedRows):
             For "kenward-roger" after maximum likelihood; for "CR2" and "CR3" where clusters share
             random effects.
         """
-        if ddf is None and robust is None:
+        if ddf is None and robust is None and cluster is None:
             cov = self._cov_beta
         else:
-            cov = self._fixed_errors(ddf, robust).cov
+            cov = self._fixed_errors(ddf, robust, cluster).cov
         return pd.DataFrame(cov.copy(), index=self._names, columns=self._names)
 
     def contrast(
@@ -122,6 +129,7 @@ class FittedTests(FittedRows):
         rhs: Any = 0,
         level: float = 0.95,
         robust: str | None = None,
+        cluster: str | None = None,
     ) -> Contrasts:
         """Estimate and test linear functions of the fixed effects.
 
@@ -140,6 +148,8 @@ class FittedTests(FittedRows):
             Of the intervals.
         robust : {"CR0", "CR1", "CR1S", "CR2", "CR3"}, optional
             Cluster-robust errors; the joint test is then HTZ (Pustejovsky & Tipton 2018).
+        cluster : str, optional
+            The grouping factor of robust errors, if not that in which all others are nested.
 
         Returns
         -------
@@ -150,7 +160,7 @@ class FittedTests(FittedRows):
         ------
         DataError
             For another width, an unknown or dropped coefficient, or what is no number.
-        ValueError
+        OptionError
             For a level that is none.
 
         Examples
@@ -161,7 +171,7 @@ class FittedTests(FittedRows):
         >>> table["estimate"].round(3).tolist()
         [-1.478, 0.044]
         """
-        return contrast(self, L, self._fixed_errors(ddf, robust), rhs, level)
+        return contrast(self, L, self._fixed_errors(ddf, robust, cluster), rhs, level)
 
     def emmeans(
         self,
@@ -170,6 +180,8 @@ class FittedTests(FittedRows):
         at: Mapping[str, Any] | None = None,
         ddf: str | None = None,
         level: float = 0.95,
+        robust: str | None = None,
+        cluster: str | None = None,
     ) -> MarginalMeans:
         """Estimate marginal means, as R's emmeans.
 
@@ -186,6 +198,10 @@ class FittedTests(FittedRows):
             The method for degrees of freedom.
         level : float
             Of the intervals.
+        robust : {"CR0", "CR1", "CR1S", "CR2", "CR3"}, optional
+            Cluster-robust errors.
+        cluster : str, optional
+            The grouping factor of robust errors, if not that in which all others are nested.
 
         Returns
         -------
@@ -198,7 +214,7 @@ class FittedTests(FittedRows):
             For an unknown variable, a covariate of many values without any in ``at``, a grid of
             more than 10,000 rows, or if a covariate's mean is needed and the fit was restored
             without its data.
-        ValueError
+        OptionError
             For a level that is none.
 
         Notes
@@ -220,7 +236,7 @@ class FittedTests(FittedRows):
         >>> means.pairs().to_frame()["contrast"].tolist()
         ['A - B', 'A - C', 'B - C']
         """
-        return emmeans(self, self._fixed_errors(ddf), factor, by, at, level)
+        return emmeans(self, self._fixed_errors(ddf, robust, cluster), factor, by, at, level)
 
     def hypotheses(self, type: int | str = 3) -> dict[str, pd.DataFrame]:  # noqa: A002
         """Return what the F tests of the terms test, as lmerTest's ``show_tests``.
@@ -239,7 +255,7 @@ class FittedTests(FittedRows):
 
         Raises
         ------
-        ValueError
+        OptionError
             For another type.
 
         Examples
@@ -277,7 +293,7 @@ class FittedTests(FittedRows):
         ------
         InferenceError
             For ddf="asymptotic", and "kenward-roger" after maximum likelihood.
-        ValueError
+        OptionError
             For a type, level or ddf that is none.
 
         Notes

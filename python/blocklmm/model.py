@@ -8,6 +8,7 @@ from typing import Any
 import numpy.typing as npt
 
 from .columns import build
+from .errors import OptionError
 from .fit import LinearMixedFit, estimate
 from .formula import parse
 from .frames import Frame
@@ -67,7 +68,7 @@ class LinearMixedModel:
     ) -> None:
         for name, value in (("missing", missing), ("rank_deficient", rank_deficient)):
             if value not in ("drop", "error"):
-                raise ValueError(f"{name} is 'drop' or 'error', not {value!r}")
+                raise OptionError(f"{name} is 'drop' or 'error', not {value!r}")
         self.formula = parse(formula)
         self._missing, self._rank_deficient = missing, rank_deficient
         self._frame = Frame(data)
@@ -124,7 +125,7 @@ class LinearMixedModel:
 
         Raises
         ------
-        ValueError
+        OptionError
             If theta has the wrong length.
         """
         problem = self._prepared(n_threads=1)

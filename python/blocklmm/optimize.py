@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from .errors import ConvergenceError
+from .errors import ConvergenceError, OptionError
 from .objective import Evaluation, Objective
 
 FloatArray = npt.NDArray[np.float64]
@@ -93,9 +93,9 @@ class FitOptions:
         for name in ("n_threads", "max_evaluations"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise ValueError(f"FitOptions: {name} is a whole number from 1, not {value!r}")
+                raise OptionError(f"FitOptions: {name} is a whole number from 1, not {value!r}")
         if not isinstance(self.tolerance, int | float) or not self.tolerance > 0:
-            raise ValueError(f"FitOptions: tolerance is positive, not {self.tolerance!r}")
+            raise OptionError(f"FitOptions: tolerance is positive, not {self.tolerance!r}")
 
 
 @dataclass(frozen=True, slots=True)

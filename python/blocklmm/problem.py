@@ -16,7 +16,7 @@ from scipy.optimize import nnls
 
 from . import _core
 from .design import Design
-from .errors import ConvergenceError, DataError, ModelSizeError, RankDeficientError
+from .errors import ConvergenceError, DataError, ModelSizeError, OptionError, RankDeficientError
 from .formula import Formula
 from .frames import Frame
 from .groups import check_groups
@@ -176,13 +176,13 @@ class Problem:
 
         Raises
         ------
-        ValueError
+        OptionError
             If theta has the wrong length or is not finite.
         """
         values = np.atleast_1d(np.asarray(theta, dtype=np.float64))
         n_theta = len(self.structure.entries)
         if values.shape != (n_theta,) or not np.isfinite(values).all():
-            raise ValueError(f"theta is a vector of {n_theta} finite numbers, not {theta!r}")
+            raise OptionError(f"theta is a vector of {n_theta} finite numbers, not {theta!r}")
         return self.structure.matrix(self.units.to_core(values))
 
     def starts(self, theta: npt.ArrayLike | None) -> Starts:

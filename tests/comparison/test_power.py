@@ -58,11 +58,11 @@ def test_groups_of_a_category_with_fixed_effects():
 def test_what_is_refused():
     with pytest.raises(bl.DataError, match="Did you mean 'Days'"):
         bl.power(FIT, "Dais", 10)
-    with pytest.raises(ValueError, match="n_groups"):
+    with pytest.raises(bl.OptionError, match="n_groups"):
         bl.power(FIT, "Days", 1)
-    with pytest.raises(ValueError, match="alpha"):
+    with pytest.raises(bl.OptionError, match="alpha"):
         bl.power(FIT, "Days", 10, alpha=5)
-    with pytest.raises(ValueError, match="effect is of a coefficient"):
+    with pytest.raises(bl.OptionError, match="effect is of a coefficient"):
         bl.power(FIT, "Days in (Days | Subject)", 10, effect=1.0)
     with pytest.raises(TypeError, match="about a fit"):
         bl.power(SLEEP, "Days", 10)

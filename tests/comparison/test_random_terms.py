@@ -252,7 +252,7 @@ def test_what_is_refused():
         bl.exact_lrt(none, slopes)
     with pytest.raises(bl.InferenceError, match="not seen to be nested"):
         bl.bootstrap_lrt(slopes, two)
-    with pytest.raises(ValueError, match="n_sim is a whole number"):
+    with pytest.raises(bl.OptionError, match="n_sim is a whole number"):
         bl.exact_rlrt(bl.lmer("Reaction ~ Days + (1 | Subject)", SLEEP), 0)
 
 

@@ -130,18 +130,25 @@ def test_intervals():
     assert "2000 replicates (seed 1)" in repr(boot)
 
 
+def test_too_few_replicates_for_a_limit():
+    boot = MODELS["balanced"]().bootstrap(30, seed=1)
+    with pytest.warns(bl.BlocklmmWarning, match="of 30 replicates less than one lies beyond"):
+        boot.conf_int()
+    boot.conf_int(level=0.9)
+
+
 def test_what_is_refused():
     fit = MODELS["balanced"]()
-    with pytest.raises(ValueError, match="n is a whole number"):
+    with pytest.raises(bl.OptionError, match="n is a whole number"):
         fit.bootstrap(0)
-    with pytest.raises(ValueError, match="seed is a whole number"):
+    with pytest.raises(bl.OptionError, match="seed is a whole number"):
         fit.bootstrap(10, seed=-1)
-    with pytest.raises(ValueError, match="n_threads is a whole number"):
+    with pytest.raises(bl.OptionError, match="n_threads is a whole number"):
         fit.bootstrap(10, n_threads=0)
     boot = fit.bootstrap(20, seed=1)
-    with pytest.raises(ValueError, match="'percentile', 'basic', 'bca'"):
+    with pytest.raises(bl.OptionError, match="'percentile', 'basic', 'bca'"):
         boot.conf_int("normal")
-    with pytest.raises(ValueError, match="between 0 and 1"):
+    with pytest.raises(bl.OptionError, match="between 0 and 1"):
         boot.conf_int(level=1.0)
     with pytest.raises(bl.InferenceError, match="no random terms"):
         bl.lmer("Reaction ~ Days", SLEEP).bootstrap(10)

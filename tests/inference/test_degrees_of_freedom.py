@@ -184,10 +184,10 @@ def test_what_is_refused():
     with pytest.raises(bl.InferenceError, match="refit_reml"):
         fit.tidy(ddf="kenward-roger")
     assert fit.refit_reml().tidy(ddf="kenward-roger")["df"].iloc[1] == pytest.approx(17)
-    with pytest.raises(ValueError, match="ddf is one of 'satterthwaite'"):
+    with pytest.raises(bl.OptionError, match="ddf is one of 'satterthwaite'"):
         fit.tidy(ddf="kenward")
     for level in (0.0, 0.05, 1.0, 95, "x"):
-        with pytest.raises(ValueError, match="between 0 and 1"):
+        with pytest.raises(bl.OptionError, match="between 0 and 1"):
             fit.tidy(level=level)
 
 

@@ -62,6 +62,7 @@ def test_random_slopes_have_no_single_correlation():
     assert found.by_group.loc["Subject", "size"] == 10
     assert found.by_group.loc["Subject"].isna().sum() == 3
     assert found.by_coefficient.notna().all(axis=None)
+    assert "with random slopes" in repr(found)
 
 
 def test_independent_rows_are_worth_themselves():

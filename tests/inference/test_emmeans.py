@@ -218,6 +218,13 @@ def test_text_and_html():
     assert "A - B" in pairs._repr_html_()
 
 
+def test_interactions_with_others_are_named():
+    fit = bl.lmer("angle ~ recipe * temp + temperature + (1 | replicate)", CAKE)
+    assert "mind the interactions recipe:temp" in repr(fit.emmeans("recipe"))
+    assert "mind" not in repr(fit.emmeans("temperature"))
+    assert "mind" not in repr(fit.emmeans("recipe", by="temp", at={"temp": [180, 220]}))
+
+
 def test_fits_without_data():
     fit = bl.lmer("angle ~ recipe * temp + (1 | replicate)", CAKE)
     restored = pickle.loads(pickle.dumps(fit))

@@ -310,9 +310,9 @@ def test_without_fixed_effects():
 
 def test_misuse():
     fit = bl.lmer("Reaction ~ Days + (1 | Subject)", SLEEP)
-    with pytest.raises(ValueError, match="by is 'group' or 'row'"):
+    with pytest.raises(bl.OptionError, match="by is 'group' or 'row'"):
         fit.influence(by="Subject")
-    with pytest.raises(ValueError, match="neither refit nor group"):
+    with pytest.raises(bl.OptionError, match="neither refit nor group"):
         fit.influence(by="row", refit=True)
     with pytest.raises(bl.DataError, match="Did you mean 'Subject'"):
         fit.influence(group="subject")

@@ -296,7 +296,7 @@ def test_profiles_give_intervals_of_lower_levels():
     assert list(frame.columns) == ["parameter", "value", "zeta", "criterion"]
     assert (frame.groupby("parameter", sort=False)["zeta"].max() > 2.5).all()
     assert "sd_Days|Subject" in repr(profile)
-    with pytest.raises(ValueError, match=r"goes out to level 0\.99"):
+    with pytest.raises(bl.OptionError, match=r"goes out to level 0\.99"):
         profile.conf_int(0.999)
     with pytest.raises(KeyError, match="Did you mean 'Days'"):
         profile["days"]
@@ -345,18 +345,20 @@ def test_misuse():
     fit = dyestuff(True)
     with pytest.raises(bl.DataError, match=r"'Sigma'. Did you mean 'sigma'"):
         fit.profile("Sigma")
-    with pytest.raises(ValueError, match="parameters is empty"):
+    with pytest.raises(bl.OptionError, match="parameters is empty"):
         fit.profile([])
-    with pytest.raises(ValueError, match="criterion is 'REML', 'ML' or None, not 'ml'"):
+    with pytest.raises(bl.OptionError, match="criterion is 'REML', 'ML' or None, not 'ml'"):
         fit.profile(criterion="ml")
     for level in (0.05, 1.0, "0.9"):
-        with pytest.raises(ValueError, match="level is between 0 and 1"):
+        with pytest.raises(bl.OptionError, match="level is between 0 and 1"):
             fit.profile(level=level)
-        with pytest.raises(ValueError, match="level is between 0 and 1"):
+        with pytest.raises(bl.OptionError, match="level is between 0 and 1"):
             fit.conf_int(level, method="profile")
-    with pytest.raises(ValueError, match=r"method is 'wald' or 'profile'.* Did you mean 'profile'"):
+    with pytest.raises(
+        bl.OptionError, match=r"method is 'wald' or 'profile'.* Did you mean 'profile'"
+    ):
         fit.conf_int(method="profil")
-    with pytest.raises(ValueError, match="ddf and robust belong to method='wald'"):
+    with pytest.raises(bl.OptionError, match="ddf, robust and cluster belong to method='wald'"):
         fit.conf_int(method="profile", ddf="satterthwaite")
-    with pytest.raises(ValueError, match="criterion belongs to method='profile'"):
+    with pytest.raises(bl.OptionError, match="criterion belongs to method='profile'"):
         fit.conf_int(criterion="ML")

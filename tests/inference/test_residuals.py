@@ -77,7 +77,7 @@ def test_chunks_of_rows_offsets_and_missing_values(monkeypatch):
 
 def test_misuse():
     fit = bl.lmer("y ~ x + (1 | a)", made(24))
-    with pytest.raises(ValueError, match="kind is one of 'conditional'"):
+    with pytest.raises(bl.OptionError, match="kind is one of 'conditional'"):
         fit.residuals("deviance")
     with pytest.raises(bl.DataError, match="restored without its data"):
         pickle.loads(pickle.dumps(fit)).residuals("standardized")

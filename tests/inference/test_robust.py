@@ -117,6 +117,17 @@ def test_crossed_factors_have_sums_of_scores():
     for kind in ("CR2", "CR3"):
         with pytest.raises(bl.InferenceError, match="block diagonal by the clusters"):
             cluster_robust(fit, kind, "b")
+    chosen = {"robust": "CR0", "cluster": "b"}
+    np.testing.assert_allclose(fit.cov_params(**chosen), cov, rtol=1e-8, atol=1e-12)
+    std_error = np.sqrt(np.diag(cov))
+    for table in (fit.tidy(**chosen), fit.contrast(np.eye(3), **chosen).to_frame()):
+        np.testing.assert_allclose(table["std_error"], std_error, rtol=1e-8)
+        np.testing.assert_allclose(table["df"], 5)
+    width = fit.conf_int(**chosen).diff(axis=1)["upper"]
+    np.testing.assert_allclose(width, 2 * stats.t(5).ppf(0.975) * std_error, rtol=1e-8)
+    assert "CR0 by b" in fit.summary(**chosen)
+    f = bl.anova(fit, **chosen).loc["x", "F"]
+    assert f == pytest.approx(fit.params["x"] ** 2 / cov[1, 1], rel=1e-8)
     with pytest.raises(bl.DataError, match=r"crossed.*'a' or 'b'"):
         cluster_robust(fit, "CR0")
 
@@ -202,9 +213,20 @@ def test_contrasts_of_nothing():
     assert np.isnan(test.p_value)
 
 
+def test_a_cluster_is_of_robust_errors():
+    fit = bl.lmer("Reaction ~ Days + (1 | Subject)", SLEEP)
+    for ask in (fit.tidy, fit.cov_params, fit.conf_int, fit.summary):
+        with pytest.raises(bl.OptionError, match="cluster is of robust errors"):
+            ask(cluster="Subject")
+    with pytest.raises(bl.OptionError, match="about the fixed effects"):
+        fit.tidy("random", robust="CR2")
+    with pytest.raises(bl.OptionError, match="about the terms of one fit"):
+        bl.anova(fit, fit, cluster="Subject")
+
+
 def test_misuse():
     fit = bl.lmer("Reaction ~ Days + (1 | Subject)", SLEEP)
-    with pytest.raises(ValueError, match="kind is one of 'CR0'"):
+    with pytest.raises(bl.OptionError, match="kind is one of 'CR0'"):
         cluster_robust(fit, "HC3")
     with pytest.raises(bl.DataError, match=r"no grouping factor 'subject'.*Did you mean 'Subject'"):
         cluster_robust(fit, "CR2", "subject")

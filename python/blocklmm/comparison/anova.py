@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import chdtrc
 
+from blocklmm.errors import OptionError
 from blocklmm.fit import LinearMixedFit
 from blocklmm.inference.bootstrap.reduced import likelihood_ratio
 from blocklmm.inference.fixed_effects.terms import anova_table
@@ -19,6 +20,7 @@ def anova(
     type: int | str | None = None,  # noqa: A002
     ddf: str | None = None,
     robust: str | None = None,
+    cluster: str | None = None,
 ) -> pd.DataFrame:
     """Test the terms of one model, or compare nested models, as R's ``anova``.
 
@@ -34,6 +36,8 @@ def anova(
         Of one fit: the method for the denominator's degrees of freedom.
     robust : {"CR0", "CR1", "CR1S", "CR2", "CR3"}, optional
         Of one fit: cluster-robust errors, and HTZ tests (Pustejovsky & Tipton 2018).
+    cluster : str, optional
+        The grouping factor of robust errors, if not that in which all others are nested.
 
     Returns
     -------
@@ -52,7 +56,7 @@ def anova(
     ------
     DataError
         If the fits are not to the same response and number of rows.
-    ValueError, TypeError
+    OptionError, TypeError
         If no fits, or other things, are given; for an unknown type or ddf, or one beside several
         fits.
 
@@ -70,12 +74,12 @@ def anova(
     model's effects are not all among the larger's.
     """
     if len(fits) == 1 and isinstance(fits[0], LinearMixedFit):
-        errors = fits[0]._fixed_errors(ddf, robust)
+        errors = fits[0]._fixed_errors(ddf, robust, cluster)
         return anova_table(fits[0], errors, 3 if type is None else type)
     require_same_response(fits, "anova")
-    if type is not None or ddf is not None or robust is not None:
-        raise ValueError(
-            "type, ddf and robust are about the terms of one fit; anova was given several"
+    if any(option is not None for option in (type, ddf, robust, cluster)):
+        raise OptionError(
+            "type, ddf, robust and cluster are about the terms of one fit; anova was given several"
         )
     fits, notes = by_one_likelihood(fits)
     notes += [

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from blocklmm.errors import DataError
+from blocklmm.errors import DataError, OptionError
 from blocklmm.fit import LinearMixedFit
 
 
@@ -31,7 +31,7 @@ def compare(*fits: LinearMixedFit) -> pd.DataFrame:
     ------
     DataError
         If the fits are not to the same response and number of rows.
-    ValueError, TypeError
+    OptionError, TypeError
         If fewer than two fits, or other things, are given.
 
     Notes
@@ -84,13 +84,13 @@ def require_same_response(fits: Sequence[LinearMixedFit], who: str) -> None:
 
     Raises
     ------
-    ValueError, TypeError, DataError
+    OptionError, TypeError, DataError
     """
     for fit in fits:
         if not isinstance(fit, LinearMixedFit):
             raise TypeError(f"{who} compares fits, not {type(fit).__name__!r}")
     if len(fits) < 2:
-        raise ValueError(f"{who} compares two or more fits")
+        raise OptionError(f"{who} compares two or more fits")
     first = fits[0]
     for other in fits[1:]:
         if not first.is_of_same_response(other):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import brentq
 
-from blocklmm.errors import DataError, InferenceError, did_you_mean
+from blocklmm.errors import DataError, InferenceError, OptionError, did_you_mean
 from blocklmm.fit import LinearMixedFit
 from blocklmm.inference.bootstrap.bootstrap import require_certified
 from blocklmm.inference.bootstrap.reduced import ReducedModel, likelihood_ratio
@@ -69,7 +69,7 @@ def power(
         If the factors are crossed, so that no factor's levels can be repeated alone.
     DataError
         For an unknown term, or if the fit was restored without its data.
-    ValueError
+    OptionError
 
     Notes
     -----
@@ -79,23 +79,23 @@ def power(
     if not isinstance(fit, LinearMixedFit):
         raise TypeError(f"power is about a fit, not a {type(fit).__name__!r}")
     if not 0 < alpha < 1:
-        raise ValueError(f"alpha is between 0 and 1, not {alpha!r}")
+        raise OptionError(f"alpha is between 0 and 1, not {alpha!r}")
     if effect is not None and not (isinstance(effect, int | float) and np.isfinite(effect)):
-        raise ValueError(f"effect is a finite number, not {effect!r}")
+        raise OptionError(f"effect is a finite number, not {effect!r}")
     require_certified(fit)
     counts = list(n_groups) if isinstance(n_groups, Sequence | np.ndarray) else [n_groups]
     if not counts:
-        raise ValueError("n_groups names no number of groups")
+        raise OptionError("n_groups names no number of groups")
     for count in counts:
         if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 2:
-            raise ValueError(f"n_groups are whole numbers from 2, not {count!r}")
+            raise OptionError(f"n_groups are whole numbers from 2, not {count!r}")
     names = list(fit.params.index)
     removals = [label for label, _ in terms_without(fit)] if fit.ngroups else []
     if term not in [*names, *removals]:
         near = did_you_mean(term, [*names, *removals])
         raise DataError(f"there is neither a coefficient nor a random effect {term!r}.{near}")
     if term not in names and effect is not None:
-        raise ValueError("effect is of a coefficient: a random effect has its fitted variance")
+        raise OptionError("effect is of a coefficient: a random effect has its fitted variance")
     drawing = Drawing.of(n_sim, seed, n_threads, progress)
     repeated = _Repeated(fit)
     rows = []

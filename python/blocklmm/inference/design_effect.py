@@ -64,7 +64,13 @@ class DesignEffect:
 
     def _notes(self) -> list[str]:
         of_mean = f"{self.design_effect:.5g}, effective n {self.effective_n:.5g}"
-        return [f"n = {self.n}, design effect of the mean {of_mean}"]
+        notes = [f"n = {self.n}, design effect of the mean {of_mean}"]
+        if np.isnan(self.design_effect):
+            notes.append(
+                "NaN: with random slopes the correlation of two rows of a group depends on which "
+                "they are, and Kish's design effect is not defined; coefficients have theirs"
+            )
+        return notes
 
     def __repr__(self) -> str:
         return "\n\n".join([text(self.by_group, self._notes()), text(self.by_coefficient, [])])

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtr, ndtri
 
-from blocklmm.errors import InferenceError, warn
+from blocklmm.errors import InferenceError, OptionError, warn
 from blocklmm.fitted_rows import FittedRows
 from blocklmm.inference.influence.influence import group_influence
 from blocklmm.inference.testing.tails import check_level
@@ -102,12 +102,17 @@ class Bootstrap:
 
         Raises
         ------
-        ValueError
+        OptionError
         """
         if kind not in KINDS:
-            raise ValueError(f"kind is one of {', '.join(map(repr, KINDS))}, not {kind!r}")
+            raise OptionError(f"kind is one of {', '.join(map(repr, KINDS))}, not {kind!r}")
         tail = 0.5 * (1 - check_level(level))
         frame, estimates = self.to_frame(), self.estimates
+        if tail * len(frame) < 1:
+            warn(
+                f"of {len(frame)} replicates less than one lies beyond a limit of level {level:g}: "
+                "draw more"
+            )
         accelerations = self._accelerations() if kind == "bca" else np.zeros(len(estimates))
         rows = []
         for k, acceleration in enumerate(accelerations):

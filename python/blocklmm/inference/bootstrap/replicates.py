@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blocklmm import _core
-from blocklmm.errors import InferenceError
+from blocklmm.errors import InferenceError, OptionError
 from blocklmm.machine import memory_limit, one_blas_thread
 from blocklmm.problem import Problem
 
@@ -85,11 +85,11 @@ class Drawing:
         """Check the arguments, and take a seed from the system where none is given."""
         for name, value in ((called, n), ("n_threads", 1 if n_threads is None else n_threads)):
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise ValueError(f"{name} is a whole number from 1, not {value!r}")
+                raise OptionError(f"{name} is a whole number from 1, not {value!r}")
         if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
         elif isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-            raise ValueError(f"seed is a whole number from 0, or None, not {seed!r}")
+            raise OptionError(f"seed is a whole number from 0, or None, not {seed!r}")
         return cls(int(n), int(seed) % 2**64, int(n_threads or 1), progress)
 
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from blocklmm import _core
 from blocklmm.effects import FittedEffects
+from blocklmm.errors import OptionError
 from blocklmm.inference.degrees_of_freedom.fixed_errors import ROBUST, FTest
 from blocklmm.inference.testing.tails import f_p_value
 from blocklmm.inference.testing.wald import uncorrelated
@@ -214,7 +215,7 @@ def cluster_robust(
     DataError
         For an unknown or undetermined cluster, a model without random terms, or a fit restored
         without its data: this takes another pass over the rows.
-    ValueError
+    OptionError
         For an unknown kind.
 
     Notes
@@ -226,7 +227,7 @@ def cluster_robust(
     are would give another A_i. Agrees with clubSandwich's vcovCR for lmer, which takes no weights.
     """
     if kind not in ROBUST:
-        raise ValueError(f"kind is one of {', '.join(map(repr, ROBUST))}, not {kind!r}")
+        raise OptionError(f"kind is one of {', '.join(map(repr, ROBUST))}, not {kind!r}")
     clusters = find_clusters(fit, cluster, n_threads)
     if kind in _ADJUSTMENTS:
         require_blocks(clusters, kind, "use CR0, CR1 or CR1S")

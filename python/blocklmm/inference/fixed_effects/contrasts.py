@@ -65,7 +65,7 @@ class Contrasts:
 
         Raises
         ------
-        ValueError
+        OptionError
         """
         require_adjustment(method, is_pairwise=False)
         return replace(self, adjustment=method)

@@ -55,7 +55,7 @@ def r2_by_term(
     ------
     InferenceError
         For asymptotic errors: with infinitely many degrees of freedom R squared is zero.
-    ValueError
+    OptionError
         For a type or level that is none.
     """
     tail = 0.5 * (1 - check_level(level))

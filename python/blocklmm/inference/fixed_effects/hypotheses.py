@@ -33,6 +33,7 @@ import pandas as pd
 
 from blocklmm import _core
 from blocklmm.design import Design
+from blocklmm.errors import OptionError
 from blocklmm.formula import Term, in_r
 from blocklmm.parameters import FittedParameters
 
@@ -66,10 +67,10 @@ def type_number(type: int | str) -> int:  # noqa: A002
 
     Raises
     ------
-    ValueError
+    OptionError
     """
     if str(type) not in _TYPES:
-        raise ValueError(f"type is 1, 2 or 3, not {type!r}")
+        raise OptionError(f"type is 1, 2 or 3, not {type!r}")
     return _TYPES[str(type)]
 
 
@@ -78,7 +79,7 @@ def hypothesis_matrices(design: Design, span: Span, type: int | str) -> dict[Ter
 
     Raises
     ------
-    ValueError
+    OptionError
     """
     number = type_number(type)
     terms = [term for term in design.formula.fixed if term]

@@ -44,7 +44,7 @@ def anova_table(
 
     Raises
     ------
-    ValueError
+    OptionError
     """
     design, span = fit._problem.design, span_of(fit._problem)
     rows = []

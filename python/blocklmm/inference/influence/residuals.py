@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from blocklmm.errors import OptionError
 from blocklmm.fitted_rows import FittedRows
 
 from .deletions import ALONE
@@ -39,11 +40,11 @@ def residuals(fit: FittedRows, kind: str) -> FloatArray:
     ------
     DataError
         If the fit was restored without its data.
-    ValueError
+    OptionError
         For an unknown kind.
     """
     if kind not in KINDS:
-        raise ValueError(f"kind is one of {', '.join(map(repr, KINDS))}, not {kind!r}")
+        raise OptionError(f"kind is one of {', '.join(map(repr, KINDS))}, not {kind!r}")
     if kind in ("conditional", "response"):
         return fit.resid
     if kind == "pearson":

@@ -83,7 +83,7 @@ class MarginalMeans:
 
         Raises
         ------
-        ValueError, DataError
+        OptionError, DataError
             For another adjustment, and if there are no two means to compare.
         """
         return pairwise(
@@ -129,6 +129,11 @@ def emmeans(
         notes.append(f"averaged over the levels of {levels}")
     if grid.held:
         notes.append("at " + ", ".join(f"{name} = {v:.6g}" for name, v in grid.held.items()))
+    if grid.mixed:
+        notes.append(
+            f"mind the interactions {', '.join(grid.mixed)}: means and differences are others at "
+            "other values of the variables averaged over or held"
+        )
     if not fit.response_name.strip("`").replace(".", "_").isidentifier():
         notes.append(f"on the scale of {fit.response_name}")
     estimator = Estimator(fit._beta, errors, span_of(fit._problem))

@@ -59,7 +59,7 @@ class PairwiseDifferences:
 
         Raises
         ------
-        ValueError
+        OptionError
         """
         require_adjustment(method, is_pairwise=True)
         return replace(self, adjustment=method)

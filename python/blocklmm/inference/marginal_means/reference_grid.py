@@ -18,8 +18,9 @@ import pandas as pd
 
 from blocklmm.design import Design
 from blocklmm.errors import DataError, did_you_mean, labels_phrase
-from blocklmm.factors import CategoryFactor, NumericFactor
+from blocklmm.factors import CategoryFactor, Factor, NumericFactor
 from blocklmm.fitted_rows import FittedRows
+from blocklmm.formula import in_r
 from blocklmm.frames import Categories, Frame
 
 FloatArray = npt.NDArray[np.float64]
@@ -42,6 +43,8 @@ class ReferenceGrid:
         The categories averaged over, and how many levels they have.
     held : dict of str to float
         The covariates at one value.
+    mixed : tuple of str
+        Interactions of the variables asked for with others.
     """
 
     levels: pd.DataFrame
@@ -49,6 +52,7 @@ class ReferenceGrid:
     offset: FloatArray
     averaged: dict[str, int]
     held: dict[str, float]
+    mixed: tuple[str, ...]
 
 
 def reference_grid(fit: FittedRows, wanted: Sequence[str], at: Mapping[str, Any]) -> ReferenceGrid:
@@ -107,6 +111,7 @@ def reference_grid(fit: FittedRows, wanted: Sequence[str], at: Mapping[str, Any]
             for name in others
             if len(values[name]) == 1 and pd.api.types.is_numeric_dtype(values[name].dtype)
         },
+        _mixed_terms(design, wanted),
     )
 
 
@@ -130,17 +135,12 @@ class _Variables:
         self._categorised: set[str] = set()
         for source in sorted(design.needed_sources([*design.x_recipes, *self.offsets])):
             factor = design._factors[design.sources[source].factor]
+            self.names += _variables_of(factor)
             if isinstance(factor, CategoryFactor):
                 if isinstance(factor.column, str):
                     self.levels[factor.column] = factor.levels
-                    self.names.append(factor.column)
                 else:
-                    self.names += factor.column.variables
                     self._categorised.update(factor.column.variables)
-            elif isinstance(factor, NumericFactor):
-                self.names.append(factor.name)
-            else:
-                self.names += factor.expression.variables
         self.names = list(dict.fromkeys(self.names))
 
     def require(self, name: str) -> None:
@@ -200,6 +200,23 @@ class _Variables:
         if out.ndim != 1 or len(out) == 0 or not np.isfinite(out).all():
             raise DataError(f"at={{{name!r}: ...}} is a number or several, not {given!r}")
         return pd.Index(out)
+
+
+def _variables_of(factor: Factor) -> Sequence[str]:
+    """Return the columns of data that a factor of the formula reads."""
+    if isinstance(factor, CategoryFactor):
+        return [factor.column] if isinstance(factor.column, str) else factor.column.variables
+    return [factor.name] if isinstance(factor, NumericFactor) else factor.expression.variables
+
+
+def _mixed_terms(design: Design, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Return the interactions of what is wanted with what is not."""
+    out = []
+    for term in design.formula.fixed:
+        read = {name for factor in term for name in _variables_of(design._factors[factor])}
+        if len(term) > 1 and read & set(wanted) and read - set(wanted):
+            out.append(":".join(map(in_r, term)))
+    return tuple(out)
 
 
 def _listed(given: Any) -> list[Any]:

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
 
-from blocklmm.errors import did_you_mean
+from blocklmm.errors import OptionError, did_you_mean
 from blocklmm.inference.testing.tails import check_level, t_quantiles
 
 FloatArray = npt.NDArray[np.float64]
@@ -137,11 +137,11 @@ class Profile:
 
         Raises
         ------
-        ValueError
+        OptionError
             For a level that is none, or above the profile's.
         """
         if check_level(level) > self.level:
-            raise ValueError(
+            raise OptionError(
                 f"the profile goes out to level {self.level:g}, and {level:g} was asked for: "
                 f"use fit.profile(level={level:g})"
             )

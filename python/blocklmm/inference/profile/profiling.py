@@ -10,6 +10,7 @@ from blocklmm.errors import (
     ConvergenceError,
     DataError,
     InferenceError,
+    OptionError,
     did_you_mean,
     labels_phrase,
     warn,
@@ -38,7 +39,7 @@ def profile(
     """Profile a fit's parameters; see the fit's method."""
     threshold = threshold_of(check_level(level))
     if criterion not in (None, "REML", "ML"):
-        raise ValueError(f"criterion is 'REML', 'ML' or None, not {criterion!r}")
+        raise OptionError(f"criterion is 'REML', 'ML' or None, not {criterion!r}")
     variances, fixed = fit.varcorr.labels(), list(fit.params.index)
     wanted_variances, wanted_fixed = _chosen(parameters, variances, fixed)
     if criterion == "REML" and wanted_fixed:
@@ -65,7 +66,7 @@ def _chosen(
         return variances, fixed
     names = [parameters] if isinstance(parameters, str) else list(parameters)
     if not names:
-        raise ValueError("parameters is empty: name some, or leave it out for all")
+        raise OptionError("parameters is empty: name some, or leave it out for all")
     wanted: set[str] = set()
     for name in names:
         if name == "theta_":

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from blocklmm.errors import OptionError
+
 from .studentized_range import range_p_values, range_quantiles
 from .tails import t_p_values, t_quantiles
 
@@ -19,11 +21,11 @@ ADJUSTMENTS = ("holm", "bonferroni", "sidak", "none")
 
 
 def require_adjustment(adjust: str, is_pairwise: bool) -> None:
-    """Raise a ValueError unless the adjustment is one for such a family."""
+    """Raise an OptionError unless the adjustment is one for such a family."""
     known = ("tukey", *ADJUSTMENTS) if is_pairwise else ADJUSTMENTS
     if adjust not in known:
         hint = "; Tukey's is for all differences of means: emmeans(...).pairs()"
-        raise ValueError(
+        raise OptionError(
             f"adjust is one of {', '.join(map(repr, known))}, not {adjust!r}"
             + (hint if adjust == "tukey" else "")
         )
