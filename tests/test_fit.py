@@ -313,6 +313,15 @@ def test_summary_has_lme4s_parts(slopes):
     assert "AIC" in slopes.refit_ml().summary()
 
 
+def test_correlations_of_effects_whose_names_start_alike():
+    data = bl.datasets.load("cake")
+    fit = bl.lmer("angle ~ recipe * temp + (1 | replicate)", data)
+    lines = fit.summary().splitlines()
+    head = lines[lines.index("Correlation of fixed effects:") + 1]
+    assert head.split() == ["(1)", "(2)", "(3)", "(4)", "(5)"]
+    assert "(6) recipe[T.C]:temp" in fit.summary()
+
+
 def test_summary_tells_what_was_left_out():
     rng = np.random.default_rng(0)
     x = rng.normal(size=60)

@@ -139,6 +139,25 @@ def test_what_a_fit_hands_out_is_a_copy(part):
     assert FIT.ranef()["g"].iloc[0, 0] != 99.0
 
 
+@pytest.mark.parametrize("options", [{"n": 0}, {"n": 2.5}, {"seed": -1}, {"seed": "a"}])
+def test_what_simulate_takes(options):
+    with says(bl.OptionError, "is a whole number"):
+        FIT.simulate(**options)
+
+
+def test_names_that_are_no_text():
+    with says(bl.DataError, "no grouping factor 5"):
+        FIT.tidy(robust="CR2", cluster=5)
+    with says(bl.DataError, "no grouping factor 5"):
+        FIT.influence(group=5)
+    with says(bl.OptionError, "n_threads is a whole number"):
+        FIT.influence(n_threads=0)
+    with says(bl.DataError, "neither a coefficient nor a random effect None"):
+        bl.power(FIT, None, 10)
+    with says(bl.OptionError, "alpha"):
+        bl.power(FIT, "Days", 10, alpha="a")
+
+
 def test_refit_wants_one_value_a_row():
     for values in (np.ones(N - 1), np.ones((N, 2)), 1.0):
         with says(bl.DataError, "shape", f"{N} rows"):
@@ -222,7 +241,7 @@ def test_stopping_early_is_no_convergence():
 
 
 def test_anova_wants_fits_to_the_same_data():
-    with says(ValueError, "two or more"):
+    with says(ValueError, "give one or more"):
         bl.anova()
     fewer = bl.lmer(FORMULA, DATA[:50])
     with says(bl.DataError, "same data", "60 rows", "50 rows"):
@@ -247,4 +266,4 @@ def test_a_response_with_its_rows_in_another_order():
 
 def test_the_name_of_a_robust_covariance():
     with says(ValueError, "robust is one of 'CR0'"):
-        FIT.tidy(robust="cr2")
+        FIT.tidy(robust="HC3")

@@ -172,9 +172,16 @@ bool Search::is_certified(const Evaluation& here) const {
   return blocks_.empty() || min_eigenvalue(here) >= -kNegative * n_;
 }
 
+// Directions without curvature, of log lambda where a term's is large.
 Index Search::n_flat(const Descent& best) const {
   if (blocks_.empty()) return 0;
-  const EigenSolver eigen(best.chart.hessian(best.here.hessian), Eigen::EigenvaluesOnly);
+  Vector size(best.here.hessian.rows());
+  for (const TermBlock& b : blocks_)
+    size.segment(b.first_entry, b.size * b.size)
+        .setConstant(std::max(
+            1.0, best.chart.factor().block(b.start, b.start, b.size, b.size).norm()));
+  const Matrix scaled = size.asDiagonal() * best.here.hessian * size.asDiagonal();
+  const EigenSolver eigen(best.chart.hessian(scaled), Eigen::EigenvaluesOnly);
   return (eigen.eigenvalues().array().abs() <= kUnidentified * n_).count();
 }
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from . import _core, explained
-from .machine import one_blas_thread
+from .objective import blas_limit
 from .parameters import FittedParameters, FloatArray
 
 
@@ -16,10 +16,14 @@ class FittedEffects(FittedParameters):
     """Parameters and random effects of a fit; nothing here needs the rows."""
 
     def _mode_results(
-        self, *wanted: str, in_core_units: bool = False
+        self, *wanted: str, in_core_units: bool = False, factor: FloatArray | None = None
     ) -> list[dict[str, FloatArray]]:
-        """Return by grouping factor what the core knows of its levels, relative to sigma."""
+        """Return by grouping factor what the core knows of its levels, relative to sigma.
+
+        At the fitted T, or at that of another factor.
+        """
         problem, optimum = self._problem, self._optimum
+        lambda_ = optimum.factor if factor is None else factor
         members = [problem.design.members(f) for f in range(len(problem.design.groups))]
         bases = [
             np.eye(len(own)) if in_core_units else problem.units.z_basis[np.ix_(own, own)]
@@ -30,9 +34,9 @@ class FittedEffects(FittedParameters):
             known = [name for name in wanted if name != "weight"]
             if "weight" in wanted:
                 known += ["conditional"] * ("conditional" not in known)
-            with one_blas_thread():
+            with blas_limit(core):
                 found = core.modes(
-                    lambda_=optimum.factor,
+                    lambda_=lambda_,
                     inverse_factor=inverse_factor,
                     bases=bases,
                     wanted=known,
@@ -40,19 +44,19 @@ class FittedEffects(FittedParameters):
                 )
             if "weight" in wanted:
                 for own, basis, results in zip(members, bases, found, strict=True):
-                    half = basis @ optimum.factor[np.ix_(own, own)]
+                    half = basis @ lambda_[np.ix_(own, own)]
                     results["weight"] = _weights(half @ half.T, results["conditional"])
             return found
         return [
             core.modes(
                 statistics=problem.statistics.core,
-                lambda_=optimum.factor,
+                lambda_=lambda_,
                 inverse_factor=inverse_factor,
                 basis=basis,
-                groups=np.arange(factor.n_levels),
+                groups=np.arange(group.n_levels),
                 wanted=list(wanted),
             )
-            for factor, basis in zip(problem.statistics.factors, bases, strict=True)
+            for group, basis in zip(problem.statistics.factors, bases, strict=True)
         ]
 
     @cached_property

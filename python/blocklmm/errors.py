@@ -49,12 +49,12 @@ class ConvergenceWarning(BlocklmmWarning):
     """The optimiser stopped before the certificate of optimality held."""
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: Any, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for the nearest known name, or an empty string."""
     names = [str(k) for k in known]
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
     if not near:
-        near = [k for k in names if k.lower() == name.lower()][:1]
+        near = [k for k in names if k.lower() == str(name).lower()][:1]
     return f" Did you mean {near[0]!r}?" if near else ""
 
 

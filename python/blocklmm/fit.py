@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from .arguments import require_choice
 from .errors import ConvergenceWarning, DataError, OptionError, warn
 from .fitted_diagnostics import FittedDiagnostics
 from .fitted_intervals import FittedIntervals
-from .fitted_rows import require_choice
 from .inference.variance_errors import variance_errors
 from .optimize import FitOptions, minimize
 from .parameters import FloatArray
@@ -53,7 +53,7 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
 
         Parameters
         ----------
-        y : array of shape (nobs,)
+        y : array of shape (nobs,) or (nobs, 1)
             On the scale of the formula's response, for the rows that were used.
         options : FitOptions, optional
 
@@ -71,6 +71,8 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
             values = np.asarray(y, dtype=np.float64)
         except (TypeError, ValueError):
             raise DataError("y does not hold numbers") from None
+        if values.ndim == 2 and values.shape[1] == 1:  # a draw of simulate(1)
+            values = values[:, 0]
         if values.shape != (self.nobs,):
             raise DataError(
                 f"y has shape {values.shape}: give one value for each of the "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from .arguments import require_choice, require_count
 from .errors import OptionError
 from .fitted_tests import FittedTests
 from .inference.conditional_aic.conditional_aic import ConditionalAIC, conditional_aic
@@ -106,8 +107,8 @@ class FittedDiagnostics(FittedTests):
         Kuh & Welsch (1980); Demidenko & Stukel (2005), Statistics in Medicine 24, 893-909;
         Nieuwenhuis, te Grotenhuis & Pelzer (2012), The R Journal 4(2), 38-47.
         """
-        if by not in ("group", "row"):
-            raise OptionError(f"by is 'group' or 'row', not {by!r}")
+        require_choice("by", by, ("group", "row"))
+        require_count("n_threads", n_threads)
         if by == "row":
             if refit or group is not None:
                 raise OptionError("by='row' takes neither refit nor group")

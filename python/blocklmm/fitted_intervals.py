@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from .arguments import require_level
 from .errors import OptionError, did_you_mean
 from .fitted_tests import FittedTests
 from .inference.bootstrap.bootstrap import Bootstrap, bootstrap
 from .inference.profile.profile import Profile
 from .inference.profile.profiling import profile
-from .inference.testing.tails import check_level, t_quantiles
+from .inference.testing.tails import t_quantiles
+from .tables import noted
 
 
 class FittedIntervals(FittedTests):
@@ -64,12 +66,14 @@ class FittedIntervals(FittedTests):
         intervals are rather too wide there. A correlation with an effect whose variance is
         estimated as zero has none (NaN). More of profiles in :meth:`LinearMixedFit.profile`.
         """
+        method = method.lower() if isinstance(method, str) else method
         if method == "profile":
             if ddf is not None or robust is not None or cluster is not None:
                 raise OptionError(
                     "ddf, robust and cluster belong to method='wald': profiles have none"
                 )
-            return profile(self, None, criterion, level).conf_int(level)
+            found = profile(self, None, criterion, level).conf_int(level)
+            return noted(found, [f"profile likelihood intervals of level {level:g}"])
         if method != "wald":
             near = did_you_mean(str(method), ("wald", "profile"))
             raise OptionError(f"method is 'wald' or 'profile', not {method!r}.{near}")
@@ -78,8 +82,12 @@ class FittedIntervals(FittedTests):
         is_normal = ddf is None and robust is None
         errors = self._fixed_errors("asymptotic" if is_normal else ddf, robust, cluster)
         df = errors.df(np.eye(len(self._beta)))
-        half = t_quantiles(1 - check_level(level), df) * np.sqrt(np.diag(errors.cov))
-        return pd.DataFrame({"lower": self.params - half, "upper": self.params + half})
+        half = t_quantiles(1 - require_level(level), df) * np.sqrt(np.diag(errors.cov))
+        table = pd.DataFrame({"lower": self.params - half, "upper": self.params + half})
+        by = f"{errors.name} degrees of freedom"
+        if is_normal:
+            by = "normal quantiles, as lme4's; t with ddf='satterthwaite', as in tidy and summary"
+        return noted(table, [f"Wald intervals of level {level:g}, {by}"])
 
     def profile(
         self,

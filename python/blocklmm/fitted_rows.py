@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.special import ndtri
 
 from . import _core
+from .arguments import require_choice, require_count, require_level, require_seed
 from .effects import FittedEffects
-from .errors import DataError, OptionError, did_you_mean
+from .errors import DataError, did_you_mean
 from .frames import Frame
-from .inference.testing.tails import check_level, t_quantiles
-from .machine import one_blas_thread
+from .objective import blas_limit
 from .parameters import FloatArray
 from .predict import (
     Errors,
@@ -27,13 +28,15 @@ from .predict import (
     used_rows,
 )
 
+_OF_ROWS = ("_training", "_used", "_robust_errors")
+
 
 class FittedRows(FittedEffects):
     """The rows of a fit that still has its data; and new ones."""
 
     def __getstate__(self) -> dict[str, Any]:
         # Nothing of a row's goes into a pickle, computed before or not.
-        return {k: v for k, v in self.__dict__.items() if k not in ("_training", "_used")}
+        return {k: v for k, v in self.__dict__.items() if k not in _OF_ROWS}
 
     def _frame(self) -> Frame:
         if self._problem.frame is None:
@@ -56,7 +59,7 @@ class FittedRows(FittedEffects):
         def between(f: int, g: int, i: IntArray, j: IntArray) -> FloatArray:
             # Q_ij + (T D~_X R^-1)_i (T D~_X R^-1)_j'
             assert isinstance(problem.core, _core.SparseObjective)
-            with one_blas_thread():
+            with blas_limit(problem.core):
                 given = problem.core.covariances(
                     lambda_=optimum.factor, f=f, g=g, i=i, j=j, n_threads=1
                 )
@@ -185,7 +188,7 @@ class FittedRows(FittedEffects):
         variance = found.variance[rows]
         if interval == "prediction":
             variance = variance + self.sigma**2 / self._row_weights(frame, data is None)[rows]
-        half = t_quantiles(1 - check_level(level), np.array(np.inf)) * np.sqrt(variance)
+        half = ndtri(0.5 + 0.5 * require_level(level)) * np.sqrt(variance)
         return pd.DataFrame({"mean": mean, "lower": mean - half, "upper": mean + half})
 
     def _row_weights(self, frame: Frame, is_training: bool) -> FloatArray:
@@ -269,9 +272,14 @@ class FittedRows(FittedEffects):
         -------
         array of shape (nobs, n)
             On the scale of the formula's response.
+
+        Raises
+        ------
+        OptionError
         """
+        n = require_count("n", n)
+        rng = np.random.default_rng(require_seed(seed))
         problem, frame = self._problem, self._frame()
-        rng = np.random.default_rng(seed)
         used = self._used
         offsets = problem.design.offsets
         mean = self._training.fixed
@@ -290,9 +298,3 @@ class FittedRows(FittedEffects):
                 b = rng.standard_normal((factor.n_levels, len(own))) @ lambda_[np.ix_(own, own)].T
                 out[:, k] += np.einsum("nq,nq->n", Z[:, own], b[groups[:, f]])
         return out
-
-
-def require_choice(name: str, value: Any, known: tuple[Any, ...]) -> None:
-    """Raise an OptionError unless a value is one of those known."""
-    if value not in known:
-        raise OptionError(f"{name} is one of {', '.join(map(repr, known))}, not {value!r}")

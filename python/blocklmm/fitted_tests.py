@@ -11,7 +11,7 @@ import pandas as pd
 
 from .errors import InferenceError, OptionError
 from .fitted_rows import FittedRows
-from .inference.clusters.robust import cluster_robust
+from .inference.clusters.robust import ClusterRobust, cluster_robust
 from .inference.degrees_of_freedom.between_within import between_within_df
 from .inference.degrees_of_freedom.fixed_errors import DDF, ROBUST, ConstantDf, FixedErrors
 from .inference.degrees_of_freedom.kenward_roger import KenwardRoger
@@ -41,6 +41,8 @@ class FittedTests(FittedRows):
         self, ddf: str | None = None, robust: str | None = None, cluster: str | None = None
     ) -> FixedErrors:
         """Return covariance and degrees of freedom of the fixed effects by a method's name."""
+        ddf = ddf.lower() if isinstance(ddf, str) else ddf
+        robust = robust.upper() if isinstance(robust, str) else robust
         if robust is not None:
             if ddf not in (None, "satterthwaite"):
                 raise OptionError(
@@ -51,7 +53,10 @@ class FittedTests(FittedRows):
                 raise OptionError(
                     f"robust is one of {', '.join(map(repr, ROBUST))}, or None, not {robust!r}"
                 )
-            return cluster_robust(self, robust, cluster)
+            known = self._robust_errors
+            if (robust, cluster) not in known:
+                known[robust, cluster] = cluster_robust(self, robust, cluster)
+            return known[robust, cluster]
         if cluster is not None:
             raise OptionError("cluster is of robust errors: choose robust='CR2' or another of them")
         if ddf is None or ddf == "satterthwaite":
@@ -67,6 +72,10 @@ class FittedTests(FittedRows):
         else:
             raise OptionError(f"ddf is one of {', '.join(map(repr, DDF))}, not {ddf!r}")
         return ConstantDf(ddf, self._cov_beta, by_coefficient)
+
+    @cached_property
+    def _robust_errors(self) -> dict[tuple[str, str | None], ClusterRobust]:
+        return {}
 
     @cached_property
     def _satterthwaite(self) -> Satterthwaite:

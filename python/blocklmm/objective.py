@@ -6,7 +6,7 @@ of basis, Z~ = Z B and X~ = X B_x, a T~ of the core is T = B T~ B' of the user.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -96,6 +96,13 @@ class Evaluation:
         )
 
 
+def blas_limit(core: Core) -> AbstractContextManager[None]:
+    """Return what keeps the BLAS to one thread, if a core has a dense part for it."""
+    if isinstance(core, _core.SparseObjective) and core.plan["n_dense"]:
+        return one_blas_thread()
+    return nullcontext()
+
+
 class Objective:
     """The REML criterion, or minus twice the log-likelihood, as a function of a factor of T.
 
@@ -110,11 +117,8 @@ class Objective:
     def __init__(self, core: Core, units: Units, reml: bool, n_threads: int) -> None:
         self._core, self._criterion, self._n_threads = core, reml, n_threads
         self._hessian: dict[str, _core.ExactHessian] = {}
-        self._one_blas_thread: Callable[[], AbstractContextManager[None]] = nullcontext
         if isinstance(core, _core.SparseObjective):
             self._hessian = {"exact_hessian": _core.ExactHessian.if_cheap}
-            if core.plan["n_dense"]:
-                self._one_blas_thread = one_blas_thread
         self.structure = units.structure
         self.n, self.nu = units.n, units.n - units.p if reml else units.n
         self._constant = 2 * self.nu * float(np.log(units.y_scale)) - units.log_weights
@@ -128,7 +132,7 @@ class Objective:
         rounding.
         """
         try:
-            with self._one_blas_thread():
+            with blas_limit(self._core):
                 found = self._core.evaluate(
                     lambda_=factor,
                     criterion=self._criterion,
@@ -153,7 +157,7 @@ class Objective:
             None where rounding leaves no residual.
         """
         try:
-            with self._one_blas_thread():
+            with blas_limit(self._core):
                 found = self._core.evaluate(
                     lambda_=factor,
                     criterion=_core.Criterion(self._criterion, sigma=sigma),
@@ -179,7 +183,7 @@ class Objective:
 
         Another criterion is this one with something held fixed, in the core's units.
         """
-        with self._one_blas_thread():
+        with blas_limit(self._core):
             return _core.minimize(
                 self._core,
                 blocks=self.structure.blocks,

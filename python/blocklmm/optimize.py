@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from .arguments import require_count
 from .errors import ConvergenceError, OptionError
 from .objective import Evaluation, Objective
 
@@ -57,6 +58,9 @@ class Optimum:
         Whether the certificate holds.
     unidentified : tuple of int
         Terms on whose size the criterion does not depend.
+    n_flat : int
+        Directions of the variance parameters in which it has no curvature: what lies along them is
+        not identified.
     """
 
     factor: FloatArray
@@ -64,6 +68,7 @@ class Optimum:
     certificate: Certificate
     converged: bool
     unidentified: tuple[int, ...]
+    n_flat: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +96,7 @@ class FitOptions:
 
     def __post_init__(self) -> None:
         for name in ("n_threads", "max_evaluations"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise OptionError(f"FitOptions: {name} is a whole number from 1, not {value!r}")
+            require_count(f"FitOptions: {name}", getattr(self, name))
         if not isinstance(self.tolerance, int | float) or not self.tolerance > 0:
             raise OptionError(f"FitOptions: tolerance is positive, not {self.tolerance!r}")
 
@@ -156,6 +159,7 @@ def minimize(f: Objective, starts: Starts, options: FitOptions) -> Optimum:
         certificate,
         found.converged,
         tuple(found.unidentified),
+        int(found.n_flat),
     )
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from . import _core
+from .errors import InferenceError
 from .optimize import Certificate, Optimum
 from .problem import Problem
 from .statistics import Dropped
@@ -47,6 +48,15 @@ class FittedParameters:
 
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"a fit can't be changed: {name!r} was to be deleted")
+
+    def _require_certified(self) -> None:
+        """Raise an InferenceError unless the fit is certified to be at its optimum."""
+        if not self.converged:
+            raise InferenceError(
+                f"the fit is not certified to be optimal ({self.certificate.message}): tests and "
+                "simulations would be of a model that was not fitted; fit again with more "
+                "evaluations"
+            )
 
     @property
     def formula(self) -> str:

@@ -73,6 +73,37 @@ def test_what_is_refused():
         bl.power(crossed, "Intercept", 10)
 
 
+def test_arms_keep_their_shares():
+    """The order of the groups' labels is of no account where they are alike but for their arm."""
+    rng = np.random.default_rng(2)
+    arm, x = np.repeat([0.0, 1.0], [16, 8]), np.tile(np.arange(5.0), 24)
+    shuffled = rng.permutation(24)
+    found = []
+    for label in (np.arange(24), shuffled):
+        data = pd.DataFrame({"g": np.repeat(label, 5), "arm": np.repeat(arm, 5), "x": x})
+        effects = rng.normal(size=24) if not found else effects  # noqa: F821
+        noise = rng.normal(size=120) if not found else noise  # noqa: F821
+        data["y"] = data["x"] + np.repeat(effects, 5) + noise
+        fit = bl.lmer("y ~ arm * x + (1 | g)", data)
+        found.append(bl.power(fit, "arm:x", [9, 12, 36], effect=0.4, n_sim=400, seed=3))
+    pd.testing.assert_frame_equal(found[0], found[1], rtol=1e-6)
+    # a third of 12 groups in the smaller arm: Var = sigma^2 / 10 (1/8 + 1/4)
+    sd = fit.sigma * np.sqrt((1 / 8 + 1 / 4) / 10)
+    df = found[0].loc[12, "df"]
+    expected = stats.nct(df, 0.4 / sd).sf(stats.t(df).ppf(0.975))
+    assert found[0].loc[12, "power"] == pytest.approx(expected, abs=0.08)
+
+
+def test_what_is_not_identified_has_no_power():
+    rng = np.random.default_rng(1)
+    g = np.repeat(np.arange(30), 6)
+    data = pd.DataFrame({"g": g, "h": np.array(list("abc"))[g % 3], "y": rng.normal(size=180)})
+    data["y"] += rng.normal(size=30)[g]
+    fit = bl.lmer("y ~ h + (h | g)", data)
+    with pytest.raises(bl.InferenceError, match="do not identify"):
+        bl.power(fit, "h in (h | g)", [30], n_sim=20, seed=1)
+
+
 def test_designs_that_lack_an_effect_or_change_its_meaning():
     rng = np.random.default_rng(0)
     g = np.repeat(np.arange(12), 6)
@@ -80,8 +111,11 @@ def test_designs_that_lack_an_effect_or_change_its_meaning():
     data["arm"] = data["arm"].astype(float)
     data["y"] = data["arm"] + rng.normal(size=12)[g] + rng.normal(size=72)
     fit = bl.lmer("y ~ arm + x + (1 | g)", data)
-    with pytest.raises(bl.DataError, match="first 4 groups do not estimate"):
-        bl.power(fit, "arm", [4], n_sim=10, seed=1)
+    found = bl.power(fit, "arm", [2, 4, 7, 24], n_sim=10, seed=1)
+    assert list(found["n_rows"]) == [12, 24, 42, 144]
+    rare = data.assign(arm=(g == 3).astype(float))
+    with pytest.raises(bl.DataError, match="3 groups do not estimate"):
+        bl.power(bl.lmer("y ~ arm + x + (1 | g)", rare), "arm", [3], n_sim=10, seed=1)
     curved = bl.lmer("y ~ poly(x, 2) + (1 | g)", data)
     with pytest.raises(bl.InferenceError, match="depends on all rows"):
         bl.power(curved, "poly(x, 2)[1]", 10, n_sim=10, seed=1)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from blocklmm.comparison import chi_bar_square
-from blocklmm.comparison.boundary import nested_in, p_values
+from blocklmm.comparison.boundary import nested_in, null_law
 from scipy import stats
 from scipy.optimize import minimize, nnls
 
@@ -178,7 +178,8 @@ def test_boundary_p_value_is_that_of_a_simulation():
     simulated = bl.bootstrap_lrt(null, larger, 1000, seed=1)
     for level in (0.5, 0.8, 0.95):
         at = float(np.quantile(simulated.null, level))
-        _, p = p_values(nested_in(larger, null).at(null), at, 5, True)
+        law, _ = null_law(larger, nested_in(larger, null).at(null))
+        p = law.tail(at)
         assert p == pytest.approx(1 - level, abs=0.05)
         assert stats.chi2.sf(at, 5) > p + 0.03 * (level < 0.9)
 
@@ -194,7 +195,38 @@ def test_anova_has_the_same_weights():
     other = bl.lmer("Reaction ~ Days + (0 + I(Days^2) | Subject)", SLEEP, reml=False)
     table = bl.anova(other, larger)
     assert np.isnan(table["p_boundary"].iloc[1])
-    assert "not seen to be nested" in table.attrs["notes"][0]
+    assert "not seen to be nested" in " ".join(table.attrs["notes"])
+
+
+def test_unidentified_variances_have_no_boundary_p_value():
+    """A slope of what is constant within groups: only one of its two parameters can be known."""
+    rng = np.random.default_rng(5)
+    g = np.repeat(np.arange(40), 5)
+    data = pd.DataFrame({"g": g, "z": g % 2, "x": rng.normal(size=200)})
+    data["y"] = rng.normal(size=200) + rng.normal(size=40)[g] * np.where(g % 2, 2.0, 0.8)
+    fit = bl.lmer("y ~ z + x + (z | g)", data)
+    assert "not identified" in fit.certificate.message
+    smaller = bl.lmer("y ~ z + x + (1 | g)", data)
+    for table in (bl.ranova(fit), bl.anova(smaller, fit)):
+        assert table["p_chisq"].iloc[1] < 0.05
+        assert np.isnan(table["p_boundary"].iloc[1])
+        assert "do not identify" in repr(table)
+    with pytest.warns(bl.BlocklmmWarning, match="do not identify"):
+        fit.bootstrap(5, seed=1)
+
+
+def test_a_null_model_on_the_boundary_is_said_to_be():
+    data = DATA["Dyestuff2"].assign(x=np.tile(np.arange(5.0), 6))
+    table = bl.ranova(bl.lmer("Yield ~ x + (x | Batch)", data))
+    assert "approximate" in repr(table)
+    assert "approximate" not in repr(bl.ranova(bl.lmer("Reaction ~ Days + (Days|Subject)", SLEEP)))
+
+
+def test_the_order_of_joined_columns_is_of_no_account():
+    data = DATA["Machines"]
+    larger = bl.lmer("score ~ Machine + (1 | Worker) + (1 | Worker:Machine)", data)
+    smaller = bl.lmer("score ~ Machine + (1 | Machine:Worker)", data)
+    assert np.isfinite(bl.anova(smaller, larger)["p_boundary"].iloc[1])
 
 
 def test_exact_rlrt_is_that_of_a_spectral_decomposition():
@@ -219,7 +251,8 @@ def test_exact_rlrt_is_that_of_a_spectral_decomposition():
         best = np.maximum(best, (len(g) - 2) * np.log1p(N / D) - np.log1p(value * mu).sum())
     assert abs((found.null == 0).mean() - (best == 0).mean()) < 0.02
     assert stats.ks_2samp(found.null[found.null > 0], best[best > 0]).pvalue > 1e-3
-    assert found.p_value == pytest.approx((found.null >= found.statistic).mean())
+    reached = int((found.null >= found.statistic).sum())
+    assert found.p_value == pytest.approx((reached + 1) / (len(found.null) + 1))
 
 
 def test_simulated_tests_without_the_data_and_for_any_threads():
@@ -240,8 +273,9 @@ def test_what_is_refused():
     two = bl.lmer("Reaction ~ Days + (Days || Subject)", SLEEP)
     with pytest.raises(bl.InferenceError, match="several random terms"):
         bl.exact_rlrt(two)
-    with pytest.raises(bl.InferenceError, match="no random term"):
-        bl.exact_rlrt(two, term="(1 | Person)")
+    for term in ("(1 | Person)", 5):
+        with pytest.raises(bl.DataError, match="no random term"):
+            bl.exact_rlrt(two, term=term)
     none = bl.lmer("Reaction ~ Days", SLEEP)
     for test in (bl.ranova, bl.exact_rlrt):
         with pytest.raises(bl.InferenceError, match="no random terms"):

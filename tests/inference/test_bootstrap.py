@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from blocklmm import _core
-from blocklmm.inference.bootstrap.reduced import lambdas_of_statistics
+from blocklmm.inference.nested.reduced import lambdas_of_statistics
 from scipy import stats
 
 SLEEP = bl.datasets.load("sleepstudy")

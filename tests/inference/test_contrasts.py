@@ -174,6 +174,15 @@ def test_values_that_are_none():
         FIT.contrast("temp = 1", rhs=2)
 
 
+def test_what_can_not_be_read():
+    fit = bl.lmer("Reaction ~ Days + (1 | Subject)", bl.datasets.load("sleepstudy"))
+    twice = pd.DataFrame([[1.0, -1.0]], columns=["Days", "Days"])
+    with says(bl.DataError, "two columns 'Days'"):
+        fit.contrast(twice)
+    with says(bl.DataError, "too many brackets"):
+        fit.contrast("(" * 5000 + "Days" + ")" * 5000)
+
+
 @pytest.mark.parametrize("level", [0.05, 0, 1, 95])
 def test_levels(level):
     with says(ValueError, "level is between 0 and 1"):

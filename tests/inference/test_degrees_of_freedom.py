@@ -179,6 +179,25 @@ def test_between_within():
         crossed.tidy(ddf="between-within")
 
 
+def test_nothing_is_known_of_variances_that_the_fixed_effects_take():
+    """Fixed effects for the groups themselves: their variance has no information."""
+    rng = np.random.default_rng(4)
+    data = pd.DataFrame({"g": np.repeat(np.arange(8), 5), "x": rng.normal(size=40)})
+    data["y"] = rng.normal(size=40) + data["x"]
+    with pytest.warns(bl.BlocklmmWarning, match="not identified"):
+        fit = bl.lmer("y ~ x + C(g) + (1 | g)", data)
+    with pytest.warns(bl.BlocklmmWarning, match="no Kenward-Roger degrees of freedom"):
+        table = fit.tidy(ddf="Kenward-Roger").set_index("term")
+    assert table["df"].isna().sum() == 8
+    # x varies within the groups: as in the model of fixed groups
+    assert table.loc["x", "df"] == pytest.approx(31)
+    independent = bl.lmer("y ~ x + C(g)", data)
+    assert table.loc["x", "std_error"] == pytest.approx(independent.bse["x"], rel=1e-6)
+    with pytest.warns(bl.BlocklmmWarning, match="no between-within degrees of freedom"):
+        table = fit.tidy(ddf="between-within")
+    assert table["df"].isna().sum() == 8
+
+
 def test_what_is_refused():
     fit = bl.lmer("Reaction ~ Days + (Days | Subject)", SLEEP, reml=False)
     with pytest.raises(bl.InferenceError, match="refit_reml"):

@@ -8,6 +8,7 @@ import blocklmm as bl
 import numpy as np
 import pandas as pd
 import pytest
+from blocklmm.inference.marginal_means import pairs
 from scipy import stats
 
 from tests.bad_data import says
@@ -223,6 +224,13 @@ def test_interactions_with_others_are_named():
     assert "mind the interactions recipe:temp" in repr(fit.emmeans("recipe"))
     assert "mind" not in repr(fit.emmeans("temperature"))
     assert "mind" not in repr(fit.emmeans("recipe", by="temp", at={"temp": [180, 220]}))
+
+
+def test_too_many_pairs(monkeypatch):
+    monkeypatch.setattr(pairs, "_MOST_PAIRS", 14)
+    means = bl.lmer("angle ~ temperature + (1 | replicate)", CAKE).emmeans("temperature")
+    with pytest.raises(bl.DataError, match="15 differences of pairs are more than 14"):
+        means.pairs()
 
 
 def test_fits_without_data():

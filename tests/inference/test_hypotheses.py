@@ -169,7 +169,7 @@ def test_type_and_ddf_are_about_one_fit():
     for options in ({"type": 3}, {"ddf": "asymptotic"}):
         with says(ValueError, "one fit"):
             bl.anova(fit, fit, **options)
-    with says(ValueError, "two or more"):
+    with says(ValueError, "give one or more"):
         bl.anova()
     with says(TypeError, "'str'"):
         bl.anova("fit")

@@ -310,7 +310,7 @@ def test_without_fixed_effects():
 
 def test_misuse():
     fit = bl.lmer("Reaction ~ Days + (1 | Subject)", SLEEP)
-    with pytest.raises(bl.OptionError, match="by is 'group' or 'row'"):
+    with pytest.raises(bl.OptionError, match="by is one of 'group', 'row'"):
         fit.influence(by="Subject")
     with pytest.raises(bl.OptionError, match="neither refit nor group"):
         fit.influence(by="row", refit=True)

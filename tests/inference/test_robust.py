@@ -234,8 +234,30 @@ def test_misuse():
         cluster_robust(bl.lmer("Reaction ~ Days", SLEEP), "CR2")
     with pytest.raises(bl.DataError, match="restored without its data"):
         cluster_robust(pickle.loads(pickle.dumps(fit)), "CR2")
-    monkey = pytest.MonkeyPatch()
-    monkey.setattr(clusters, "memory_limit", lambda: 10.0)
+
+
+def test_what_would_not_fit_into_memory(monkeypatch):
+    fit = bl.lmer("Reaction ~ Days + (1 | Subject)", SLEEP)
+    monkeypatch.setattr(clusters, "memory_limit", lambda: 10.0)
+    with pytest.raises(bl.ModelSizeError, match="3 columns for 18 clusters of 'Subject'"):
+        cluster_robust(fit, "CR2")
+    crossed = made(34)
+    fit = bl.lmer("y ~ x + (1 | a) + (1 | a:b)", crossed)
+    monkeypatch.setattr(clusters, "memory_limit", lambda: 600.0)
     with pytest.raises(bl.ModelSizeError, match="random effects"):
         cluster_robust(fit, "CR2")
-    monkey.undo()
+
+
+def test_restored_from_a_pickle():
+    fit = bl.lmer("Reaction ~ Days + (1 | Subject)", SLEEP)
+    found = fit.contrast("Days", robust="CR2")
+    again = pickle.loads(pickle.dumps(found))
+    pd.testing.assert_frame_equal(again.to_frame(), found.to_frame())
+    assert found.f_test.p_value < 1e-3
+    with pytest.raises(bl.InferenceError, match="restored without the sums by cluster"):
+        _ = again.f_test
+
+
+def test_no_fixed_effects():
+    fit = bl.lmer("Reaction ~ 0 + (1 | Subject)", SLEEP)
+    assert len(fit.tidy(robust="CR0")) == 0

@@ -8,10 +8,11 @@ from scipy.special import chdtrc
 
 from blocklmm.errors import OptionError
 from blocklmm.fit import LinearMixedFit
-from blocklmm.inference.bootstrap.reduced import likelihood_ratio
 from blocklmm.inference.fixed_effects.terms import anova_table
+from blocklmm.inference.nested.reduced import likelihood_ratio
+from blocklmm.tables import noted
 
-from .boundary import nested_in, p_values
+from .boundary import boundary_test, nested_in
 from .information_criteria import by_one_likelihood, require_same_response
 
 
@@ -76,12 +77,15 @@ def anova(
     if len(fits) == 1 and isinstance(fits[0], LinearMixedFit):
         errors = fits[0]._fixed_errors(ddf, robust, cluster)
         return anova_table(fits[0], errors, 3 if type is None else type)
+    if not fits:
+        raise OptionError("anova tests the terms of a fit, or compares several: give one or more")
     require_same_response(fits, "anova")
     if any(option is not None for option in (type, ddf, robust, cluster)):
         raise OptionError(
             "type, ddf, robust and cluster are about the terms of one fit; anova was given several"
         )
-    fits, notes = by_one_likelihood(fits)
+    fits, refits = by_one_likelihood(fits)
+    notes = [f"{'restricted' if fits[0].reml else 'maximum'} likelihoods", *refits]
     notes += [
         f"{fit.formula!r} is not certified to be optimal: its likelihood may be too low"
         for fit in fits
@@ -104,21 +108,20 @@ def anova(
             df = fit.n_parameters - smaller.n_parameters
             statistic = float(likelihood_ratio(smaller.objective, fit.objective))
             row.update(Chisq=statistic, Df=df)
-            if df > 0:
-                model = nested_in(fit, smaller)
+            model = nested_in(fit, smaller) if df > 0 else None
+            if model is not None:
+                test = boundary_test(fit, model.at(smaller))
+                row.update(p_chisq=test.p_chisq, p_boundary=test.p_boundary)
+                notes += [f"{fit.formula}: {note}" for note in test.notes]
+            elif df > 0:
                 row["p_chisq"] = float(chdtrc(df, statistic))
-                if model is None:
-                    notes.append(
-                        f"{smaller.formula!r} is not seen to be nested in {fit.formula!r}: its "
-                        "terms are not among the other's, and the test may mean nothing"
-                    )
-                else:
-                    null = model.at(smaller)
-                    _, row["p_boundary"] = p_values(null, statistic, df, fit.reml)
+                notes.append(
+                    f"{smaller.formula!r} is not seen to be nested in {fit.formula!r}: its "
+                    "terms are not among the other's, and the test may mean nothing"
+                )
         rows.append(row)
-    refitted = "refitted by ML" if notes and notes[0].startswith("REML") else None
+    refitted = "refitted by ML" if refits else None
     index = pd.Index([fit.formula for fit in ordered], name=refitted)
     table = pd.DataFrame(rows, index=index)
     table["npar"] = table["npar"].astype(int)
-    table.attrs["notes"] = notes
-    return table
+    return noted(table, notes)

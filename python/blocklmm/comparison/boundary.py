@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -11,12 +12,14 @@ from scipy.special import chdtrc
 
 from blocklmm.design import Design
 from blocklmm.fit import LinearMixedFit
-from blocklmm.inference.bootstrap.reduced import ReducedFit, ReducedModel
 from blocklmm.inference.degrees_of_freedom.variance_derivatives import (
+    VarianceDerivatives,
     expected_information,
     pseudo_inverse,
     variance_derivatives,
 )
+from blocklmm.inference.nested.reduced import ReducedFit, ReducedModel, likelihood_ratio
+from blocklmm.parameters import FittedParameters
 
 from . import chi_bar_square
 
@@ -54,23 +57,72 @@ def nested_in(larger: LinearMixedFit, smaller: LinearMixedFit) -> ReducedModel |
 
 
 def _place(design: Design, group: tuple[str, ...], name: str, used: list[int]) -> int | None:
-    if group not in design.groups:
+    same = [f for f, own in enumerate(design.groups) if set(own) == set(group)]
+    if not same:
         return None
-    members = design.members(design.groups.index(group))
+    members = design.members(same[0])
     return next((k for k in members if design.z_names[k] == name and k not in used), None)
 
 
-def p_values(null: ReducedFit, statistic: float, df: int, reml: bool) -> tuple[float, float]:
-    """Return the p-value of a likelihood ratio by chi-square, and by chi-bar-square.
+@dataclass(frozen=True, slots=True)
+class BoundaryTest:
+    """A likelihood-ratio test of a reduced model.
 
-    Parameters
+    Attributes
     ----------
-    null : ReducedFit
     statistic : float
     df : int
         Parameters that the larger model has more.
-    reml : bool
-        Which likelihoods were compared.
+    p_chisq, p_boundary : float
+        By chi-square, and by chi-bar-square; NaN where that is not known.
+    notes : tuple of str
+        Why it is not known, or what it takes for granted.
+    """
+
+    statistic: float
+    df: int
+    p_chisq: float
+    p_boundary: float
+    notes: tuple[str, ...]
+
+
+def boundary_test(larger: FittedParameters, null: ReducedFit) -> BoundaryTest:
+    """Test a reduced model by the likelihood ratio.
+
+    Parameters
+    ----------
+    larger : FittedParameters
+    null : ReducedFit
+        Of a model nested in the larger one, by the same criterion.
+    """
+    statistic = float(likelihood_ratio(null.objective, larger.objective))
+    df = larger.n_parameters - null.model.n_parameters
+    law, notes = null_law(larger, null)
+    naive = float(chdtrc(df, statistic)) if df > 0 else np.nan
+    return BoundaryTest(
+        statistic, df, naive, np.nan if law is None else law.tail(statistic), tuple(notes)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class NullLaw:
+    """The chi-bar-square distribution of a likelihood ratio: weights of chi^2_free and those up."""
+
+    weights: FloatArray
+    free: int
+
+    def tail(self, statistic: float) -> float:
+        """Return the probability of the statistic or more."""
+        return chi_bar_square.tail(statistic, self.weights, self.free)
+
+
+def null_law(larger: FittedParameters, null: ReducedFit) -> tuple[NullLaw | None, list[str]]:
+    """Return what the likelihood ratio is distributed like, None if not known, and notes on that.
+
+    Parameters
+    ----------
+    larger : FittedParameters
+    null : ReducedFit
 
     Notes
     -----
@@ -79,25 +131,61 @@ def p_values(null: ReducedFit, statistic: float, df: int, reml: bool) -> tuple[f
     parameters are free. So the cone is a product of those of such matrices and a linear space. One
     variance has weights of one half each, whatever the information (Stram & Lee 1994); otherwise
     they come from the expected information at the null, all free parameters eliminated (Baey,
-    Cournede & Kuhn 2019). That no variance of the null model is itself zero is assumed.
+    Cournede & Kuhn 2019).
     """
+    df = larger.n_parameters - null.model.n_parameters
     if df <= 0:
-        return np.nan, np.nan
-    naive = float(chdtrc(df, statistic))
+        return None, []
     turned = _without_variance(null)
     sizes = [basis.shape[1] for basis in turned if basis.shape[1]]
     if not sizes:
-        return naive, naive
+        return NullLaw(np.ones(1), df), []
+    unknown = (
+        "p_boundary is not known where the data do not identify all (co)variances that are tested, "
+        "and Df counts too many"
+    )
+    if larger._optimum.n_flat and not _is_identified(null, larger.reml):
+        return None, [unknown]
+    notes = []
+    if null.is_singular:
+        notes.append(
+            "p_boundary takes variances that are not tested as positive, and here the smaller "
+            "model has some of zero: it is approximate, as a rule too large"
+        )
     n_cone = sum(r * (r + 1) // 2 for r in sizes)
     if sizes == [1]:
-        weights = np.array([0.5, 0.5])
-    else:
-        J = _cone_information(null, turned, reml)
-        scale = 1 / np.sqrt(np.maximum(np.diag(J), 1e-300))
-        if np.linalg.eigvalsh(J * np.outer(scale, scale))[0] < 1e-10:
-            return naive, np.nan  # some of what is tested is not identified
-        weights = chi_bar_square.weights(sizes, J)
-    return naive, chi_bar_square.tail(statistic, weights, df - n_cone)
+        return NullLaw(np.array([0.5, 0.5]), df - n_cone), notes
+    J = _cone_information(null, turned, larger.reml)
+    scale = 1 / np.sqrt(np.maximum(np.diag(J), 1e-300))
+    if np.linalg.eigvalsh(J * np.outer(scale, scale))[0] < 1e-10:
+        return None, [unknown]
+    return NullLaw(chi_bar_square.weights(sizes, J), df - n_cone), notes
+
+
+def _is_identified(null: ReducedFit, reml: bool) -> bool:
+    """Tell whether the data know all that the larger model adds, at the null."""
+    d = _derivatives(null, reml)
+    a, b = d.directions[:, 0], d.directions[:, 1]
+    effects = np.linalg.solve(null.model.problem.units.z_basis, null.model.effects)
+    own = []
+    for s in null.model.structure.slices:
+        for i in range(s.start, s.stop):
+            for j in range(i, s.stop):
+                moved = np.outer(effects[:, i], effects[:, j])
+                own.append((moved + moved.T)[a, b])
+    free = block_diag(np.reshape(own, (-1, len(a))).T, np.ones((1, 1)))
+    M = np.column_stack([null_space(free.T), free])
+    sizes = np.diag(M.T @ expected_information(d, reml=False) @ M)
+    full, k = M.T @ expected_information(d, reml) @ M, M.shape[1] - free.shape[1]
+    known, _ = pseudo_inverse(full[k:, k:], sizes[k:])
+    tested = full[:k, :k] - full[:k, k:] @ known @ full[k:, :k]
+    return bool(pseudo_inverse(tested, sizes[:k])[1].shape[1] == 0)
+
+
+def _derivatives(null: ReducedFit, reml: bool) -> VarianceDerivatives:
+    problem, factor = null.model.problem, null.embedded()
+    here = problem.objective(reml, 1)(factor)
+    return variance_derivatives(problem, factor, here, null.sigma, reml)
 
 
 def _without_variance(null: ReducedFit) -> list[FloatArray]:
@@ -125,9 +213,7 @@ def _cone_information(null: ReducedFit, turned: list[FloatArray], reml: bool) ->
         By term of the larger model, a basis of the effects without variance.
     reml : bool
     """
-    problem, factor = null.model.problem, null.embedded()
-    here = problem.objective(reml, 1)(factor)
-    d = variance_derivatives(problem, factor, here, null.sigma, reml)
+    d = _derivatives(null, reml)
     a, b = d.directions[:, 0], d.directions[:, 1]
     U = block_diag(*turned)
     ends = np.cumsum([0, *(basis.shape[1] for basis in turned)])
@@ -142,5 +228,7 @@ def _cone_information(null: ReducedFit, turned: list[FloatArray], reml: bool) ->
     # the free parameters: what has no such entry, and sigma^2
     M = block_diag(np.column_stack([cone, null_space(entry)]), np.ones((1, 1)))
     full, k = M.T @ expected_information(d, reml) @ M, len(pairs)
+    alone = np.diag(M.T @ expected_information(d, reml=False) @ M)
+    known, _ = pseudo_inverse(full[k:, k:], alone[k:])
     mixed = full[:k, k:]
-    return np.asarray(full[:k, :k] - mixed @ pseudo_inverse(full[k:, k:]) @ mixed.T)
+    return np.asarray(full[:k, :k] - mixed @ known @ mixed.T)

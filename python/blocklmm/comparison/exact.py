@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from blocklmm.errors import InferenceError, did_you_mean, warn
+from blocklmm.errors import DataError, InferenceError, did_you_mean, warn
 from blocklmm.fit import LinearMixedFit
-from blocklmm.inference.bootstrap.bootstrap import require_certified
-from blocklmm.inference.bootstrap.reduced import ReducedModel, likelihood_ratio
 from blocklmm.inference.bootstrap.replicates import Drawing, Replicates, replicate
+from blocklmm.inference.nested.reduced import ReducedModel, likelihood_ratio
 from blocklmm.problem import Problem
 
 from .boundary import nested_in
@@ -31,10 +30,13 @@ class SimulatedTest:
     ----------
     statistic : float
     p_value : float
-        Share of the null distribution that reaches the statistic; of bootstrap_lrt with the data
-        among the draws.
+        Share of the null distribution that reaches the statistic, the data among the draws:
+        (k + 1) / (n + 1), which is never zero (Davison & Hinkley 1997, sec. 4.2.2; Phipson & Smyth
+        2010).
     null : array of shape (n,)
-        The simulated statistics; draws whose optima have no certificate are left out.
+        The simulated statistics.
+    n_failed : int
+        Draws whose optima have no certificate; they are left out.
     seed : int
     method : str
     """
@@ -42,6 +44,7 @@ class SimulatedTest:
     statistic: float
     p_value: float
     null: FloatArray
+    n_failed: int
     seed: int
     method: str
 
@@ -51,10 +54,11 @@ class SimulatedTest:
         return float(np.sqrt(self.p_value * (1 - self.p_value) / len(self.null)))
 
     def __repr__(self) -> str:
-        p = f"p-value {self.p_value:.4g}" if self.p_value else f"p-value < {1 / len(self.null):.4g}"
+        failed = f", {self.n_failed} left out" if self.n_failed else ""
         return (
-            f"{self.method}: statistic {self.statistic:.6g}, {p} "
-            f"({len(self.null)} draws, Monte Carlo standard error {self.standard_error:.2g})"
+            f"{self.method}: statistic {self.statistic:.6g}, p-value {self.p_value:.4g} "
+            f"({len(self.null)} draws{failed}, Monte Carlo standard error "
+            f"{self.standard_error:.2g})"
         )
 
 
@@ -88,6 +92,8 @@ def exact_rlrt(
     ------
     InferenceError
         After maximum likelihood; for a term of several effects.
+    DataError
+        For an unknown term.
 
     Notes
     -----
@@ -98,7 +104,7 @@ def exact_rlrt(
     (Greven, Crainiceanu, Kuchenhoff & Peters 2008), as in RLRsim.
     """
     _require_fit(fit)
-    require_certified(fit)
+    fit._require_certified()
     if not fit.reml:
         raise InferenceError(
             "a restricted likelihood-ratio test needs a REML fit: use fit.refit_reml(), or "
@@ -169,7 +175,7 @@ def exact_lrt(
             "use bootstrap_lrt for others"
         )
     found = bootstrap_lrt(smaller.refit_ml(), larger.refit_ml(), n_sim, seed, n_threads, progress)
-    return SimulatedTest(found.statistic, found.p_value, found.null, found.seed, "exact LRT")
+    return replace(found, method="exact LRT")
 
 
 def bootstrap_lrt(
@@ -193,8 +199,6 @@ def bootstrap_lrt(
     Returns
     -------
     SimulatedTest
-        Its p-value counts the data among the draws, (k + 1) / (n + 1) (Davison & Hinkley 1997,
-        sec. 4.2.2).
 
     Raises
     ------
@@ -204,7 +208,7 @@ def bootstrap_lrt(
     require_same_response((smaller, larger), "bootstrap_lrt")
     (smaller, larger), _ = by_one_likelihood((smaller, larger))
     for fit in (smaller, larger):
-        require_certified(fit)
+        fit._require_certified()
     model = nested_in(larger, smaller)
     if model is None or model.n_parameters >= larger.n_parameters:
         raise InferenceError(
@@ -229,9 +233,7 @@ def bootstrap_lrt(
     )
     statistic = float(likelihood_ratio(smaller.objective, larger.objective))
     draws = _ratios(reduced, full)
-    found = _result(statistic, draws, drawing, "parametric bootstrap LRT")
-    p_value = (found.p_value * len(draws) + 1) / (len(draws) + 1)
-    return SimulatedTest(statistic, float(p_value), draws, drawing.seed, found.method)
+    return _result(statistic, draws, drawing, "parametric bootstrap LRT")
 
 
 def _ratios(null: Replicates, full: Replicates) -> FloatArray:
@@ -243,8 +245,9 @@ def _ratios(null: Replicates, full: Replicates) -> FloatArray:
 
 
 def _result(statistic: float, draws: FloatArray, drawing: Drawing, method: str) -> SimulatedTest:
-    p_value = float((draws >= statistic).mean()) if statistic > 0 else 1.0
-    return SimulatedTest(float(statistic), p_value, draws, drawing.seed, method)
+    n = len(draws)
+    p_value = (1 + int((draws >= statistic).sum())) / (n + 1) if statistic > 0 else 1.0
+    return SimulatedTest(float(statistic), p_value, draws, drawing.n - n, drawing.seed, method)
 
 
 def _selected(problem: Problem, effects: list[int], blocks: tuple[int, ...]) -> ReducedModel:
@@ -277,14 +280,17 @@ def _tested_term(fit: LinearMixedFit, term: str | None) -> int:
             )
         found = 0
     else:
-        plain = "".join(term.split()).replace("(0+", "(")
+        plain = "".join(str(term).split()).replace("(0+", "(")
         matches = [
             k
             for k in range(len(texts))
             if plain in ("".join(texts[k].split()), "".join(written[k].split()).replace("(0+", "("))
         ]
         if not matches:
-            raise InferenceError(f"there is no random term {term!r}.{did_you_mean(term, texts)}")
+            raise DataError(
+                f"there is no random term {term!r}.{did_you_mean(term, texts)} There are "
+                f"{', '.join(texts)}"
+            )
         if len(matches) > 1:
             raise InferenceError(
                 f"{term!r} stands for several terms: give one of "

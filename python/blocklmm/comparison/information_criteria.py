@@ -9,6 +9,7 @@ import pandas as pd
 
 from blocklmm.errors import DataError, OptionError
 from blocklmm.fit import LinearMixedFit
+from blocklmm.tables import noted
 
 
 def compare(*fits: LinearMixedFit) -> pd.DataFrame:
@@ -74,9 +75,7 @@ def compare(*fits: LinearMixedFit) -> pd.DataFrame:
             "AIC leans to the model with fewer variances: a variance of zero lies on the boundary "
             "(Greven & Kneib 2010)"
         )
-    table = table.sort_values("AIC", kind="stable")
-    table.attrs["notes"] = notes
-    return table
+    return noted(table.sort_values("AIC", kind="stable"), notes)
 
 
 def require_same_response(fits: Sequence[LinearMixedFit], who: str) -> None:

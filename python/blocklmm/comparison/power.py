@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import brentq
 
-from blocklmm.errors import DataError, InferenceError, OptionError, did_you_mean
+from blocklmm.arguments import require_count
+from blocklmm.errors import (
+    DataError,
+    InferenceError,
+    OptionError,
+    did_you_mean,
+    labels_phrase,
+    warn,
+)
 from blocklmm.fit import LinearMixedFit
-from blocklmm.inference.bootstrap.bootstrap import require_certified
-from blocklmm.inference.bootstrap.reduced import ReducedModel, likelihood_ratio
 from blocklmm.inference.bootstrap.replicates import Drawing, replicate
+from blocklmm.inference.nested.reduced import ReducedModel, likelihood_ratio
 from blocklmm.inference.testing.tails import t_quantiles
 from blocklmm.model import LinearMixedModel
 from blocklmm.predict import row_groups
 from blocklmm.statistics import group_labels
 
-from .boundary import p_values
+from .boundary import null_law
 from .ranova import terms_without
 
 FloatArray = npt.NDArray[np.float64]
@@ -44,12 +52,14 @@ def power(
     fit : LinearMixedFit
         What is drawn from: its design, T and sigma.
     term : str
-        A fixed coefficient, tested by t on Satterthwaite's degrees of freedom, or a random effect
+        A fixed coefficient, tested by t on Satterthwaite's degrees of freedom at the truth, or a
+        random effect
         as :func:`ranova` names it (``"(1 | g)"``, ``"x in (x | g)"``), tested by its likelihood
         ratio and chi-bar-square.
     n_groups : int or sequence of int
         Numbers of levels of the grouping factor in which all others are nested. The study's own
-        groups, with their rows, are repeated in turn; for a smaller number the first are taken.
+        groups stand, with their rows, for all: put into the order of their means of the columns of
+        X and taken at equal steps, so that each arm has its share of them.
     effect : float, optional
         The true coefficient; by default the estimate. A random effect has its fitted variance.
     alpha : float
@@ -78,22 +88,22 @@ def power(
     """
     if not isinstance(fit, LinearMixedFit):
         raise TypeError(f"power is about a fit, not a {type(fit).__name__!r}")
-    if not 0 < alpha < 1:
+    if not isinstance(alpha, Real) or not 0 < float(alpha) < 1:
         raise OptionError(f"alpha is between 0 and 1, not {alpha!r}")
-    if effect is not None and not (isinstance(effect, int | float) and np.isfinite(effect)):
+    if effect is not None and not (isinstance(effect, Real) and np.isfinite(float(effect))):
         raise OptionError(f"effect is a finite number, not {effect!r}")
-    require_certified(fit)
-    counts = list(n_groups) if isinstance(n_groups, Sequence | np.ndarray) else [n_groups]
+    fit._require_certified()
+    counts = [require_count("n_groups", count, least=2) for count in np.atleast_1d(n_groups)]
     if not counts:
         raise OptionError("n_groups names no number of groups")
-    for count in counts:
-        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 2:
-            raise OptionError(f"n_groups are whole numbers from 2, not {count!r}")
     names = list(fit.params.index)
     removals = [label for label, _ in terms_without(fit)] if fit.ngroups else []
     if term not in [*names, *removals]:
         near = did_you_mean(term, [*names, *removals])
-        raise DataError(f"there is neither a coefficient nor a random effect {term!r}.{near}")
+        raise DataError(
+            f"there is neither a coefficient nor a random effect {term!r}.{near} There are "
+            f"{labels_phrase([*names, *removals], most=20)}"
+        )
     if term not in names and effect is not None:
         raise OptionError("effect is of a coefficient: a random effect has its fitted variance")
     drawing = Drawing.of(n_sim, seed, n_threads, progress)
@@ -103,10 +113,7 @@ def power(
         other = repeated.fit(int(count))
         random = [fit._problem.design.z_names, other._problem.design.z_names]
         if list(other.params.index) != names or random[0] != random[1]:
-            raise DataError(
-                f"the first {count} groups do not estimate all effects of the model: take more, or "
-                "order the groups so that each arm is among the first"
-            )
+            raise DataError(f"{count} groups do not estimate all effects of the model: take more")
         if term in names:
             k = names.index(term)
             true = float(fit.params.iloc[k]) if effect is None else float(effect)
@@ -154,7 +161,12 @@ class _Repeated:
         own = place[groups[:, outer]]
         order = np.argsort(own, kind="stable")
         starts = np.searchsorted(own[order], np.arange(len(place) + 1))
-        which = np.arange(count) % len(place)
+        design = problem.design
+        recipes = [design.x_recipes[k] for k in problem.kept]
+        X = design.matrix(frame, recipes)[used][order]
+        means = np.add.reduceat(X, starts[:-1], axis=0) / np.diff(starts)[:, None]
+        by_arm = np.lexsort(np.round(means, 12).T[::-1])
+        which = by_arm[(np.arange(count) * len(place) + len(place) // 2) // count]
         sizes = np.diff(starts)[which]
         first = np.repeat(starts[which] - np.cumsum(sizes) + sizes, sizes)
         rows = used[order][first + np.arange(sizes.sum())]
@@ -209,7 +221,8 @@ def _rejected_coefficient(
         [(ReducedModel.of_all(problem), fit.reml, start)],
         drawing,
     )
-    t = (true + found.beta[:, k]) / found.bse[:, k]
+    good = _certified(found.converged)
+    t = (true + found.beta[good, k]) / found.bse[good, k]
     df = float(other.df.iloc[k])
     return np.asarray(np.abs(t) > t_quantiles(alpha, np.array(df)))
 
@@ -220,7 +233,6 @@ def _rejected_variance(
     problem = other._problem
     model = dict(terms_without(other))[label]
     null = model.fit(fit.reml)
-    df = other.n_parameters - model.n_parameters
     start = problem.structure.matrix(fit.theta)
     (full, reduced), _ = replicate(
         problem,
@@ -230,11 +242,26 @@ def _rejected_variance(
         drawing,
     )
 
+    law, _ = null_law(other, null)
+    if law is None:
+        raise InferenceError(
+            f"the null distribution of a test of {label!r} is not known in this design: the data "
+            "do not identify all variances that it tests"
+        )
+    known = law
+
     def above(c: float) -> float:
-        return p_values(null, c, df, fit.reml)[1] - alpha
+        return known.tail(c) - alpha
 
     critical = brentq(above, 1e-6, 400.0) if above(1e-6) > 0 else 0.0
-    return np.asarray(likelihood_ratio(reduced.objective, full.objective) > critical)
+    good = _certified(reduced.converged & full.converged)
+    return np.asarray(likelihood_ratio(reduced.objective, full.objective)[good] > critical)
+
+
+def _certified(good: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    if not good.all():
+        warn(f"{int((~good).sum())} of {len(good)} simulated fits were not certified, left out")
+    return good
 
 
 def _share(hits: npt.NDArray[np.bool_]) -> tuple[float, float, float]:

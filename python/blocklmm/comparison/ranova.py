@@ -9,11 +9,11 @@ import pandas as pd
 
 from blocklmm.errors import InferenceError
 from blocklmm.fit import LinearMixedFit
-from blocklmm.inference.bootstrap.bootstrap import require_certified
-from blocklmm.inference.bootstrap.reduced import ReducedModel, likelihood_ratio
+from blocklmm.inference.nested.reduced import ReducedModel
 from blocklmm.problem import Problem
+from blocklmm.tables import noted
 
-from .boundary import p_values
+from .boundary import boundary_test
 
 
 def ranova(fit: LinearMixedFit, reduce_terms: bool = True) -> pd.DataFrame:
@@ -52,30 +52,31 @@ def ranova(fit: LinearMixedFit, reduce_terms: bool = True) -> pd.DataFrame:
         raise TypeError(f"ranova tests the terms of a fit, not of {type(fit).__name__!r}")
     if not fit.ngroups:
         raise InferenceError("the model has no random terms to test")
-    require_certified(fit)
+    fit._require_certified()
     rows = [(fit.n_parameters, fit.llf, fit.aic, np.nan, np.nan, np.nan, np.nan)]
     labels = ["<none>"]
+    notes = [f"{'restricted' if fit.reml else 'maximum'} likelihoods"]
     for label, model in terms_without(fit, reduce_terms):
         null = model.fit(fit.reml)
-        df = fit.n_parameters - model.n_parameters
-        statistic = float(likelihood_ratio(null.objective, fit.objective))
+        test = boundary_test(fit, null)
         aic = null.objective + 2 * model.n_parameters
         rows.append(
             (
                 model.n_parameters,
                 -0.5 * null.objective,
                 aic,
-                statistic,
-                df,
-                *p_values(null, statistic, df, fit.reml),
+                test.statistic,
+                test.df,
+                test.p_chisq,
+                test.p_boundary,
             )
         )
         labels.append(label)
+        notes += [f"{label}: {note}" for note in test.notes]
     columns = ["npar", "logLik", "AIC", "LRT", "Df", "p_chisq", "p_boundary"]
     table = pd.DataFrame(rows, columns=columns, index=pd.Index(labels, dtype=object))
     table["npar"] = table["npar"].astype(int)
-    table.attrs["notes"] = [f"{'restricted' if fit.reml else 'maximum'} likelihoods"]
-    return table
+    return noted(table, notes)
 
 
 def terms_without(

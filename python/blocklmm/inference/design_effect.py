@@ -28,8 +28,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from blocklmm.effects import FittedEffects
-
-from .shown import html, text
+from blocklmm.tables import html, text
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -124,7 +124,11 @@ def _correlations(fit: FittedParameters, errors: FixedErrors) -> list[str]:
     sd = np.sqrt(np.diag(cov))
     corr = cov / np.outer(sd, sd)
     names = [str(name) for name in fit.params.index]
-    rows = [["", *[name[:8] for name in names[:-1]]]]
+    heads = [name[:8] for name in names[:-1]]
+    if len(set(heads)) < len(heads):
+        heads = [f"({k + 1})" for k in range(p - 1)]
+        names = [f"({k + 1}) {name}" for k, name in enumerate(names)]
+    rows = [["", *heads]]
     for i in range(1, p):
         cells = [f"{corr[i, j]:.3f}" if j < i else "" for j in range(p - 1)]
         rows.append([names[i], *cells])

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from blocklmm.arguments import require_level
 from blocklmm.inference.degrees_of_freedom.fixed_errors import FixedErrors
-from blocklmm.inference.testing.tails import check_level, t_p_values, t_quantiles
+from blocklmm.inference.testing.tails import t_p_values, t_quantiles
 from blocklmm.parameters import FittedParameters
 
 
@@ -30,7 +31,7 @@ def fixed(fit: FittedParameters, errors: FixedErrors, level: float) -> pd.DataFr
     """Return one row a fixed effect."""
     estimate, std_error = fit.params.to_numpy(), np.sqrt(np.diag(errors.cov))
     df = errors.df(np.eye(len(estimate)))
-    half = t_quantiles(1 - check_level(level), df) * std_error
+    half = t_quantiles(1 - require_level(level), df) * std_error
     return pd.DataFrame(
         {
             "term": list(fit.params.index),

@@ -10,12 +10,13 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtr, ndtri
 
-from blocklmm.errors import InferenceError, OptionError, warn
+from blocklmm import tables
+from blocklmm.arguments import require_choice, require_level
+from blocklmm.errors import warn
 from blocklmm.fitted_rows import FittedRows
 from blocklmm.inference.influence.influence import group_influence
-from blocklmm.inference.testing.tails import check_level
+from blocklmm.inference.nested.reduced import ReducedModel
 
-from .reduced import ReducedModel
 from .replicates import Drawing, Replicates, replicate
 
 FloatArray = npt.NDArray[np.float64]
@@ -104,9 +105,9 @@ class Bootstrap:
         ------
         OptionError
         """
-        if kind not in KINDS:
-            raise OptionError(f"kind is one of {', '.join(map(repr, KINDS))}, not {kind!r}")
-        tail = 0.5 * (1 - check_level(level))
+        kind = kind.lower() if isinstance(kind, str) else kind
+        require_choice("kind", kind, KINDS)
+        tail = 0.5 * (1 - require_level(level))
         frame, estimates = self.to_frame(), self.estimates
         if tail * len(frame) < 1:
             warn(
@@ -162,7 +163,7 @@ class Bootstrap:
         failed = f", {self.n_failed} left out" if self.n_failed else ""
         head = f"{len(self.replicates.sigma)} replicates (seed {self.seed}{failed})"
         table = pd.concat([self.estimates.rename("estimate"), self.conf_int()], axis=1)
-        return f"{head}\n{table.to_string()}"
+        return tables.text(table, [head, "percentile limits of level 0.95"])
 
 
 def bootstrap(
@@ -173,7 +174,12 @@ def bootstrap(
     progress: bool | None,
 ) -> Bootstrap:
     """Draw from a fit and fit again; see the fit's method."""
-    require_certified(fit)
+    fit._require_certified()
+    if fit._optimum.n_flat:
+        warn(
+            "the data do not identify all (co)variances of the model "
+            f"({fit.certificate.message}): replicates of these are the optimiser's choice"
+        )
     drawing = Drawing.of(n, seed, n_threads, progress, called="n")
     problem = fit._problem
     whole = ReducedModel.of_all(problem)
@@ -186,15 +192,6 @@ def bootstrap(
         warn(f"{int((~good).sum())} of {n} replicates were not certified and are left out")
         found = Replicates(*(getattr(found, name)[good] for name in Replicates.__slots__))
     return Bootstrap(fit, found, int((~good).sum()), drawing.seed, seconds)
-
-
-def require_certified(fit: FittedRows) -> None:
-    """Raise an InferenceError unless the fit is certified to be at its optimum."""
-    if not fit.converged:
-        raise InferenceError(
-            f"the fit is not certified to be optimal ({fit.certificate.message}): tests and "
-            "simulations would be of a model that was not fitted; fit again with more evaluations"
-        )
 
 
 def _labels(fit: FittedRows) -> list[str]:

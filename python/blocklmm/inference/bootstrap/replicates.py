@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from blocklmm import _core
-from blocklmm.errors import InferenceError, OptionError
-from blocklmm.machine import memory_limit, one_blas_thread
+from blocklmm.arguments import require_count, require_seed
+from blocklmm.errors import InferenceError
+from blocklmm.inference.nested.reduced import ReducedModel, lambdas_of_statistics
+from blocklmm.machine import memory_limit
+from blocklmm.objective import blas_limit
 from blocklmm.problem import Problem
-
-from .reduced import ReducedModel, lambdas_of_statistics
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -83,14 +84,12 @@ class Drawing:
         called: str = "n_sim",
     ) -> Drawing:
         """Check the arguments, and take a seed from the system where none is given."""
-        for name, value in ((called, n), ("n_threads", 1 if n_threads is None else n_threads)):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise OptionError(f"{name} is a whole number from 1, not {value!r}")
+        n = require_count(called, n)
+        n_threads = require_count("n_threads", 1 if n_threads is None else n_threads)
+        seed = require_seed(seed)
         if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
-        elif isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-            raise OptionError(f"seed is a whole number from 0, or None, not {seed!r}")
-        return cls(int(n), int(seed) % 2**64, int(n_threads or 1), progress)
+        return cls(n, seed % 2**64, n_threads, progress)
 
 
 def replicate(
@@ -146,15 +145,15 @@ def replicate(
     advance, close = _progress_bar(drawing)
     done, batch = 0, drawing.n_threads
     try:
-        with one_blas_thread():
-            while done < drawing.n:
-                size, start_time = min(batch, drawing.n - done), time.perf_counter()
+        while done < drawing.n:
+            size, start_time = min(batch, drawing.n - done), time.perf_counter()
+            with blas_limit(problem.core):
                 parts.append(core.run(first=done, n=size, n_threads=drawing.n_threads))
-                done += size
-                advance(size)
-                spent = time.perf_counter() - start_time
-                growth = min(4.0, _SECONDS_A_BATCH / max(spent, 1e-6))
-                batch = max(drawing.n_threads, int(size * growth))
+            spent = time.perf_counter() - start_time
+            done += size
+            advance(size)
+            growth = min(4.0, _SECONDS_A_BATCH / max(spent, 1e-6))
+            batch = max(drawing.n_threads, int(size * growth))
     finally:
         close()
     out = [

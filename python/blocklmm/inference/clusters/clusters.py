@@ -16,6 +16,7 @@ from blocklmm import _core
 from blocklmm.effects import FittedEffects
 from blocklmm.errors import DataError, InferenceError, ModelSizeError, did_you_mean
 from blocklmm.machine import memory_limit
+from blocklmm.problem import Problem
 from blocklmm.statistics import GroupingFactor
 
 FloatArray = npt.NDArray[np.float64]
@@ -65,7 +66,7 @@ class Clusters:
         width : int
             Numbers a cluster.
         """
-        step = min(_AT_ONCE, 1 + _NUMBERS_AT_ONCE // width)
+        step = min(_AT_ONCE, 1 + _NUMBERS_AT_ONCE // max(width, 1))
         for first in range(0, self.n_clusters, step):
             yield slice(first, min(first + step, self.n_clusters))
 
@@ -144,6 +145,7 @@ def find_clusters(fit: FittedEffects, name: str | None, n_threads: int = 1) -> C
     response_fit[columns] = units.shifted_beta(inverse_factor)
     members = [design.members(f) for f in range(len(design.groups))]
     z_scale = np.asarray(problem.core.z_scale)
+    _require_memory(problem, number)
     modes = fit._mode_results("modes", in_core_units=True)
     group_fits = [
         units.y_scale * found["modes"].T / z_scale[own][:, None]
@@ -180,6 +182,16 @@ def find_clusters(fit: FittedEffects, name: str | None, n_threads: int = 1) -> C
     )
 
 
+def _require_memory(problem: Problem, number: int) -> None:
+    factor, width = problem.statistics.factors[number], len(problem.design.record_columns(number))
+    needed = 4.0 * width * (width + 1) * factor.n_levels
+    if needed > memory_limit():
+        raise ModelSizeError(
+            f"cross products of {width} columns for {factor.n_levels} clusters of "
+            f"{factor.name!r} need {needed / 1e9:.1f} GB"
+        )
+
+
 def require_blocks(clusters: Clusters, what: str, instead: str) -> None:
     """Raise an InferenceError where V is not block diagonal by the clusters."""
     if clusters.spans is None:
@@ -209,7 +221,8 @@ def _chosen(fit: FittedEffects, name: str | None) -> int:
     if not outermost:
         raise DataError(
             "the grouping factors are crossed, so that none contains all others: name the one "
-            f"whose levels are the clusters, {' or '.join(map(repr, names))}"
+            f"whose levels are the clusters, {' or '.join(map(repr, names))} (cluster= of robust "
+            "errors, group= of influence)"
         )
     return min(outermost, key=lambda k: factors[k].n_levels)
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from blocklmm import _core
 from blocklmm.effects import FittedEffects
-from blocklmm.errors import OptionError
+from blocklmm.errors import InferenceError, OptionError
 from blocklmm.inference.degrees_of_freedom.fixed_errors import ROBUST, FTest
 from blocklmm.inference.testing.tails import f_p_value
 from blocklmm.inference.testing.wald import uncorrelated
@@ -42,27 +43,35 @@ class ClusterRobust:
     cov : array of shape (p, p)
         In the user's units.
     n_clusters : int
+    has_blocks : bool
+        Whether the fitted covariance of the rows is block diagonal by the clusters.
     """
 
     kind: str
+    cluster: str
     cov: FloatArray
-    _clusters: Clusters
+    n_clusters: int
+    has_blocks: bool
+    _clusters: Clusters | None
     _n_threads: int
-
-    @property
-    def cluster(self) -> str:
-        """The grouping factor whose levels are the clusters."""
-        return self._clusters.factor.name
-
-    @property
-    def n_clusters(self) -> int:
-        """Number of clusters."""
-        return self._clusters.n_clusters
 
     @property
     def name(self) -> str:
         """The name of the method."""
-        return f"{self.kind} by {self.cluster}"
+        name = f"{self.kind} by {self.cluster}"
+        return name if self.has_blocks else f"{name}, with clusters less one"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = self.kind, self.cluster, self.cov, self.n_clusters, self.has_blocks, None, 1
+        return ClusterRobust, fields
+
+    def _sums_by_cluster(self) -> Clusters:
+        if self._clusters is None:
+            raise InferenceError(
+                "this was restored without the sums by cluster, of which its degrees of freedom "
+                "are made: ask the fit again"
+            )
+        return self._clusters
 
     def df(self, L: FloatArray) -> FloatArray:
         """Return Satterthwaite's degrees of freedom of contrasts.
@@ -86,8 +95,7 @@ class ClusterRobust:
         matrix less one of rank p, and the double sum over clusters a sum over one.
         """
         L = np.atleast_2d(np.asarray(L, dtype=np.float64))
-        clusters = self._clusters
-        if clusters.spans is None:
+        if not self.has_blocks:
             known = np.any(L != 0, axis=1)
             return np.where(known, self.n_clusters - 1.0, np.nan)
         p, k = len(self.cov), len(L)
@@ -97,7 +105,8 @@ class ClusterRobust:
             shared = (reach**2).sum(axis=1)
             traces += (own - shared).sum(axis=0)
             squares += (own * (own - 2 * shared)).sum(axis=0)
-            outer += np.einsum("npk,nrk->kpr", reach, reach, optimize=True)
+            by_contrast = np.ascontiguousarray(reach.transpose(2, 1, 0))
+            outer += by_contrast @ by_contrast.transpose(0, 2, 1)
         squares += (outer**2).sum(axis=(1, 2))
         known = traces > 0
         return np.where(known, traces**2 / np.where(known, squares, 1.0), np.nan)
@@ -116,7 +125,7 @@ class ClusterRobust:
         -------
         FTest
             With q the rank of L, F = (eta - q + 1) / (eta q) times the Wald statistic, on q and
-            eta - q + 1 degrees of freedom; NaN where eta < q.
+            eta - q + 1 degrees of freedom; NaN where these are not positive.
 
         Notes
         -----
@@ -131,7 +140,7 @@ class ClusterRobust:
         if q == 0:
             return FTest(np.nan, 0, np.nan, np.nan)
         wald = float(t2.sum())
-        if self._clusters.spans is None:
+        if not self.has_blocks:
             den_df = self.n_clusters - 1.0
             return FTest(wald / q, q, den_df, f_p_value(wald / q, q, den_df))
         eta = self._wishart_df(weights @ L)
@@ -168,10 +177,11 @@ class ClusterRobust:
 
     def _sums(self, L: FloatArray) -> Iterator[tuple[FloatArray, FloatArray]]:
         """Yield Pi'Pi and Phi'Pi of ``cpp/core/cluster_robust.hpp`` for rows of L."""
-        contrasts = (L @ self._clusters.F).T
+        clusters = self._sums_by_cluster()
+        contrasts = (L @ clusters.F).T
         p, c = contrasts.shape
-        for of in self._clusters.slices((p + c) ** 2):
-            part = self._clusters.sums(
+        for of in clusters.slices((p + c) ** 2):
+            part = clusters.sums(
                 of,
                 "variance",
                 "reach",
@@ -247,4 +257,12 @@ def cluster_robust(
     if kind == "CR1S":
         meat *= (n - 1) / (n - p)
     cov = clusters.F @ meat @ clusters.F.T
-    return ClusterRobust(kind, cov, clusters, n_threads)
+    return ClusterRobust(
+        kind,
+        clusters.factor.name,
+        cov,
+        clusters.n_clusters,
+        clusters.spans is not None,
+        clusters,
+        n_threads,
+    )

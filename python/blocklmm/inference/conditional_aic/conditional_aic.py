@@ -37,9 +37,8 @@ import numpy as np
 import numpy.typing as npt
 
 from blocklmm import _core
+from blocklmm.effects import FittedEffects
 from blocklmm.inference.degrees_of_freedom.satterthwaite import Satterthwaite
-from blocklmm.machine import one_blas_thread
-from blocklmm.parameters import FittedParameters
 
 from .random_products import Effects, RandomProducts, inner
 
@@ -80,12 +79,12 @@ class ConditionalAIC:
         return -2 * self.llf + 2 * (self.hat_trace + 1)
 
 
-def conditional_aic(fit: FittedParameters, errors: Satterthwaite) -> ConditionalAIC:
+def conditional_aic(fit: FittedEffects, errors: Satterthwaite) -> ConditionalAIC:
     """Compute the conditional AIC from the statistics; no row is read.
 
     Parameters
     ----------
-    fit : FittedParameters
+    fit : FittedEffects
     errors : Satterthwaite
         Of its fixed effects; they hold the derivatives in the variances.
 
@@ -104,7 +103,7 @@ def conditional_aic(fit: FittedParameters, errors: Satterthwaite) -> Conditional
     return ConditionalAIC(float(llf), rho, rho + moved)
 
 
-def _through_variances(fit: FittedParameters, errors: Satterthwaite) -> float:
+def _through_variances(fit: FittedEffects, errors: Satterthwaite) -> float:
     """Return sum_a (dx_a/dy)' u_a."""
     nu = errors.derivatives.nu
     if not errors.is_minimum:
@@ -128,36 +127,19 @@ def _through_variances(fit: FittedParameters, errors: Satterthwaite) -> float:
     return float((errors.inverse_hessian * mixed).sum())
 
 
-def _residual(fit: FittedParameters, products: RandomProducts) -> Effects:
+def _residual(fit: FittedEffects, products: RandomProducts) -> Effects:
     """Return z = Z'V^-1 (y - X beta^).
 
     Z'(y - X beta^) is (I + Z'Z) b for the conditional modes b at T = I: so what a second pass over
     the rows took from y is in it.
     """
-    problem, N = fit._problem, fit._optimum.evaluation.inverse_factor
-    core, identity = problem.core, np.eye(problem.structure.q)
-    bases = [np.eye(len(problem.design.members(f))) for f in range(len(problem.design.groups))]
-    if isinstance(core, _core.SparseObjective):
-        with one_blas_thread():
-            found = core.modes(
-                lambda_=identity, inverse_factor=N, bases=bases, wanted=["modes"], n_threads=1
-            )
-    else:
-        found = [
-            core.modes(
-                statistics=problem.statistics.core,
-                lambda_=identity,
-                inverse_factor=N,
-                basis=bases[0],
-                groups=np.arange(problem.statistics.factors[0].n_levels),
-                wanted=["modes"],
-            )
-        ]
+    identity = np.eye(fit._problem.structure.q)
+    found = fit._mode_results("modes", in_core_units=True, factor=identity)
     b = [results["modes"][:, :, None] for results in found]
     return products.whitened([m + part for m, part in zip(products.zz(b), b, strict=True)])
 
 
-def _covariance_changes(fit: FittedParameters) -> FloatArray:
+def _covariance_changes(fit: FittedEffects) -> FloatArray:
     """Return dT/dx_a, shape (c, q, q), for the coordinates of the Hessian."""
     structure = fit._problem.structure
     F, basis = _core.chart(blocks=structure.blocks, factor=fit._optimum.factor)

@@ -16,7 +16,8 @@ from scipy import sparse
 from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse.linalg import splu
 
-from blocklmm.machine import one_blas_thread
+from blocklmm.errors import ModelSizeError
+from blocklmm.machine import memory_limit, one_blas_thread
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -42,6 +43,11 @@ class TwoBlockSolver:
         S = (M - L.T @ self._moved).tocsc()
         self._is_dense = S.nnz > _DENSE * S.shape[0] ** 2
         if self._is_dense:
+            if 16.0 * S.shape[0] ** 2 > memory_limit():
+                raise ModelSizeError(
+                    f"a dense matrix of {S.shape[0]} effects of crossed factors does not fit into "
+                    "memory"
+                )
             with one_blas_thread():
                 self._factor = cho_factor(S.toarray(), lower=True)
         else:

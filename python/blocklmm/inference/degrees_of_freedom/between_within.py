@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from blocklmm.errors import DataError, InferenceError
+from blocklmm.errors import DataError, InferenceError, warn
 from blocklmm.predict import row_groups, used_rows
 from blocklmm.problem import Problem
 
@@ -23,6 +23,7 @@ def between_within_df(problem: Problem) -> FloatArray:
     Returns
     -------
     array of shape (p,)
+        NaN, with a warning, where none are left.
 
     Raises
     ------
@@ -66,7 +67,14 @@ def between_within_df(problem: Problem) -> FloatArray:
     if has_ones:
         n_own[0] -= 1
     df = np.diff([1 if has_ones else 0, *counts]) - n_own
-    return np.maximum(df, 0).astype(float)[level_of]
+    out = df.astype(float)[level_of]
+    if (out <= 0).any():
+        spent = [design.x_names[problem.kept[k]] for k in np.flatnonzero(out <= 0)]
+        warn(
+            f"no between-within degrees of freedom are left for {', '.join(spent)}: as many "
+            "columns as groups"
+        )
+    return np.where(out > 0, out, np.nan)
 
 
 def _varies(values: FloatArray, groups: npt.NDArray[np.int64]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from blocklmm.errors import warn
 from blocklmm.inference.testing.tails import f_p_value
 from blocklmm.inference.testing.wald import uncorrelated
 
@@ -17,6 +18,8 @@ from .variance_derivatives import (
 )
 
 FloatArray = npt.NDArray[np.float64]
+
+_SEEN = 1e-6  # what an unknown variance may move a standard error, in parts of it
 
 
 class KenwardRoger:
@@ -36,7 +39,7 @@ class KenwardRoger:
     -----
     Kenward & Roger (1997), in the notation of Halekoh & Hojsgaard (2014), sec. 3: V = sum over
     covariance parameters of tau_k G_k, those of the random effects and sigma^2 with G = I, so that
-    there are no second derivatives. W = 2 I_E^-1 for the expected information of the REML
+    there are no second derivatives. W is the inverse of the expected information of the REML
     likelihood. Nothing is n by n: for sigma^2, I = V - Z T Z' turns its P and Q into those of T.
     The degrees of freedom do not depend on the parametrisation, which is linear.
     """
@@ -48,7 +51,8 @@ class KenwardRoger:
         self._F, self._sigma2 = d.F, d.sigma**2
         P, Q, _ = with_sigma(d)
         self._P = P
-        self._W = pseudo_inverse(expected_information(d, reml=True))
+        known_alone = np.diag(expected_information(d, reml=False))
+        self._W, self._unknown = pseudo_inverse(expected_information(d, reml=True), known_alone)
         U = np.einsum("kl,klab->ab", self._W, Q) - np.einsum("kl,kac,lcb->ab", self._W, P, P)
         adjusted = np.eye(d.p) + U + U.T
         self.cov = self._sigma2 * d.F @ adjusted @ d.F.T
@@ -56,7 +60,7 @@ class KenwardRoger:
 
     def df(self, L: FloatArray) -> FloatArray:
         """Return the degrees of freedom of each row of L (k x p)."""
-        return np.array([self._moments(row[None])[0] for row in L])
+        return np.array([self._moments(row[None])[0] if row.any() else np.nan for row in L])
 
     def f_test(self, L: FloatArray, estimate: FloatArray) -> FTest:
         """Test L beta = 0: a scaled F that has the moments of an F distribution."""
@@ -73,6 +77,12 @@ class KenwardRoger:
         u = np.linalg.qr((L @ self._F).T)[0]  # Theta Phi is the projection on these
         q = u.shape[1]
         projected = np.einsum("aq,kab,br->kqr", u, self._P, u)
+        if (np.abs(np.einsum("kqr,ka->aqr", projected, self._unknown)) > _SEEN).any():
+            warn(
+                "no Kenward-Roger degrees of freedom: a variance on which the standard error "
+                "depends is not identified; simplify the random effects"
+            )
+            return np.nan, np.nan
         traces = np.trace(projected, axis1=1, axis2=2)
         A1 = float(traces @ self._W @ traces)
         A2 = float(np.einsum("kl,kqr,lrq->", self._W, projected, projected))

@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from blocklmm import _core
-from blocklmm.machine import one_blas_thread
-from blocklmm.objective import Evaluation
+from blocklmm.objective import Evaluation, blas_limit
 from blocklmm.problem import Problem
 
 FloatArray = npt.NDArray[np.float64]
+
+_NOTHING = 1e-11  # of the information on a parameter: rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def variance_derivatives(
     VarianceDerivatives
     """
     p = len(problem.kept)
-    with one_blas_thread():
+    with blas_limit(problem.core):
         found = problem.core.covariance_derivatives(lambda_=factor, n_threads=1)
     directions = np.array(found.directions, dtype=np.intp).reshape(-1, 2)
     S, Q, d = found.S, found.Q, len(directions)
@@ -165,9 +166,26 @@ def expected_information(d: VarianceDerivatives, reml: bool) -> FloatArray:
     return np.asarray(0.25 * (traces + traces.T))
 
 
-def pseudo_inverse(information: FloatArray) -> FloatArray:
-    """Return the inverse, whatever the units of the parameters; zero where nothing is known."""
-    scale = 1 / np.sqrt(np.maximum(np.diag(information), 1e-300))
-    scaled = information * np.outer(scale, scale)
-    inverse = np.linalg.pinv(scaled, rcond=1e-12, hermitian=True)
-    return np.asarray(np.outer(scale, scale) * inverse)
+def pseudo_inverse(information: FloatArray, sizes: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the inverse of an information matrix, and directions of which nothing is known.
+
+    Parameters
+    ----------
+    information : array of shape (k, k)
+    sizes : array of shape (k,)
+        Information on each parameter alone, with the fixed effects known: what of it is lost to
+        rounding is nothing.
+
+    Returns
+    -------
+    inverse : array of shape (k, k)
+        Zero along the directions of which nothing is known.
+    unknown : array of shape (k, number of them)
+        Each as long as a standard error of a parameter known alone.
+    """
+    scale = 1 / np.sqrt(np.where(sizes > 0, sizes, 1.0))
+    values, vectors = np.linalg.eigh(information * np.outer(scale, scale))
+    known = values > _NOTHING * values.max(initial=0.0)
+    directions = scale[:, None] * vectors
+    inverse = (directions[:, known] / values[known]) @ directions[:, known].T
+    return inverse, directions[:, ~known]

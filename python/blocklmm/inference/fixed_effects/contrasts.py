@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from blocklmm import tables
+from blocklmm.arguments import require_level
 from blocklmm.errors import DataError, did_you_mean
-from blocklmm.inference import shown
 from blocklmm.inference.degrees_of_freedom.fixed_errors import FixedErrors, FTest
 from blocklmm.inference.testing.multiplicity import (
     adjusted_p_values,
     critical_values,
     require_adjustment,
 )
-from blocklmm.inference.testing.tails import check_level
 from blocklmm.inference.testing.wald import variances
 from blocklmm.parameters import FittedParameters
 
@@ -117,17 +117,17 @@ class Contrasts:
         return notes
 
     def __repr__(self) -> str:
-        return shown.text(self.to_frame(), self._notes())
+        return tables.text(self.to_frame(), self._notes())
 
     def _repr_html_(self) -> str:
-        return shown.html(self.to_frame(), self._notes())
+        return tables.html(self.to_frame(), self._notes())
 
 
 def contrast(
     fit: FittedParameters, L: Any, errors: FixedErrors, rhs: Any, level: float
 ) -> Contrasts:
     """Estimate and test linear functions of a fit's fixed effects; see the fit's method."""
-    check_level(level)
+    require_level(level)
     names, weights, constant, values = _Reader(fit).read(L)
     given = _numbers(rhs, "rhs")
     if given.ndim > 1 or given.size not in (1, len(names)):
@@ -170,7 +170,10 @@ class _Reader:
 
     def read(self, given: Any, name: str = "") -> _Rows:
         if isinstance(given, str):
-            function, value = parse_linear(given, self.coefficients, self.dropped)
+            try:
+                function, value = parse_linear(given, self.coefficients, self.dropped)
+            except RecursionError:
+                raise DataError("the contrast has too many brackets within brackets") from None
             rows = np.array([function.weights]), np.array([function.constant])
             return [name or given], *rows, np.array([np.nan if value is None else value])
         if isinstance(given, Mapping) and not any(isinstance(v, Real) for v in given.values()):
@@ -214,6 +217,9 @@ class _Reader:
         return names, weights, np.zeros(k), np.full(k, np.nan)
 
     def _from_columns(self, table: pd.DataFrame) -> FloatArray:
+        if table.columns.has_duplicates:
+            twice = table.columns[table.columns.duplicated()][0]
+            raise DataError(f"the contrast has two columns {str(twice)!r}")
         for column in map(str, table.columns):
             if column in self.dropped:
                 raise DataError(

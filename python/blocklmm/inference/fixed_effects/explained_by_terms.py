@@ -18,10 +18,11 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import ncfdtri
 
+from blocklmm.arguments import require_level
 from blocklmm.errors import InferenceError
 from blocklmm.inference.degrees_of_freedom.fixed_errors import FixedErrors
-from blocklmm.inference.testing.tails import check_level
 from blocklmm.parameters import FittedParameters
+from blocklmm.tables import noted
 
 from .hypotheses import hypothesis_matrices, term_name, type_number
 from .span import Span, span_of
@@ -58,7 +59,7 @@ def r2_by_term(
     OptionError
         For a type or level that is none.
     """
-    tail = 0.5 * (1 - check_level(level))
+    tail = 0.5 * (1 - require_level(level))
     if errors.name == "asymptotic":
         raise InferenceError(
             "R squared compares F with its denominator's degrees of freedom: choose a ddf that "
@@ -83,11 +84,13 @@ def r2_by_term(
         index=pd.Index([name for name, _ in found], name="term", dtype=object),
     ).astype({"num_df": int})
     roman = "I" * type_number(type)
-    table.attrs["notes"] = [
-        f"type {roman} hypotheses, {errors.name} degrees of freedom",
-        "the R^2_beta of terms do not add up to the model's",
-    ]
-    return table
+    return noted(
+        table,
+        [
+            f"type {roman} hypotheses, {errors.name} degrees of freedom",
+            "R^2_beta of F tests: not the marginal R^2; terms do not add up to the model",
+        ],
+    )
 
 
 def _all_but_the_mean(span: Span, has_mean: bool) -> FloatArray:

@@ -9,6 +9,7 @@ import pandas as pd
 from blocklmm.inference.degrees_of_freedom.fixed_errors import FixedErrors
 from blocklmm.inference.testing.wald import wald
 from blocklmm.parameters import FittedParameters
+from blocklmm.tables import noted
 
 from .hypotheses import hypothesis_matrices, term_name, type_number
 from .indicators import Indicators
@@ -63,17 +64,15 @@ def anova_table(
         columns=["sum_sq", "mean_sq", "num_df", "den_df", "F", "p_value"],
         index=pd.Index([term_name(term) for term in found], name="term", dtype=object),
     ).astype({"num_df": int})
-    table.attrs["notes"] = [
-        f"type {'I' * type_number(type)} hypotheses, {errors.name} degrees of freedom"
-    ]
+    notes = [f"type {'I' * type_number(type)} hypotheses, {errors.name} degrees of freedom"]
     indicators = Indicators(design, span)
     empty = [term_name(term) for term in found if _has_empty_cell(indicators.of(term))]
     if empty:
-        table.attrs["notes"].append(
+        notes.append(
             f"no row has some of the cells of {', '.join(empty)}: mind what their tests, and those "
             "of the terms within them, compare"
         )
-    return table
+    return noted(table, notes)
 
 
 def _has_empty_cell(indicators: FloatArray) -> bool:

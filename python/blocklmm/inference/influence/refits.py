@@ -97,7 +97,7 @@ def _refitted(
         optimum = minimize(objective, problem.starts(fit.theta), FitOptions(n_threads=n_threads))
     except (ConvergenceError, DataError):
         return None
-    return FittedEffects(problem, optimum, fit.reml)
+    return FittedEffects(problem, optimum, fit.reml) if optimum.converged else None
 
 
 def _from_statistics(fit: FittedRows, clusters: Clusters) -> Callable[[int], Problem]:

@@ -26,6 +26,7 @@ import pandas as pd
 from blocklmm import _core
 from blocklmm.fitted_rows import FittedRows
 from blocklmm.machine import one_blas_thread
+from blocklmm.objective import blas_limit
 from blocklmm.predict import IntArray, joint_errors, row_groups
 
 from .deletions import ALONE, Deletions
@@ -75,7 +76,7 @@ def row_parts(fit: FittedRows) -> Iterator[RowParts]:
 
     def between(f: int, g: int, i: IntArray, j: IntArray) -> FloatArray:
         assert isinstance(problem.core, _core.SparseObjective)
-        with one_blas_thread():
+        with blas_limit(problem.core):
             return problem.core.covariances(lambda_=optimum.factor, f=f, g=g, i=i, j=j, n_threads=1)
 
     pairs = joint_errors(np.where(used[:, None], groups, -1), between)

@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from blocklmm import tables
+from blocklmm.arguments import require_level
 from blocklmm.errors import DataError
 from blocklmm.fitted_rows import FittedRows
-from blocklmm.inference import shown
 from blocklmm.inference.degrees_of_freedom.fixed_errors import FixedErrors
 from blocklmm.inference.fixed_effects.span import span_of
-from blocklmm.inference.testing.tails import check_level, t_quantiles
+from blocklmm.inference.testing.tails import t_quantiles
 
 from .estimable import Estimator
 from .pairs import PairwiseDifferences, pairwise
@@ -98,10 +99,10 @@ class MarginalMeans:
         )
 
     def __repr__(self) -> str:
-        return shown.text(self.to_frame(), self.notes)
+        return tables.text(self.to_frame(), self.notes)
 
     def _repr_html_(self) -> str:
-        return shown.html(self.to_frame(), self.notes)
+        return tables.html(self.to_frame(), self.notes)
 
 
 def emmeans(
@@ -113,7 +114,7 @@ def emmeans(
     level: float,
 ) -> MarginalMeans:
     """Estimate marginal means of a fit; see the fit's method."""
-    check_level(level)
+    require_level(level)
     factors, conditions = _names(factor, "factor"), _names(by or (), "by")
     if not factors:
         raise DataError("name at least one factor whose levels are to have means")

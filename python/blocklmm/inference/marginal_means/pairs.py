@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from blocklmm import tables
 from blocklmm.errors import DataError
-from blocklmm.inference import shown
 from blocklmm.inference.testing.multiplicity import (
     adjusted_p_values,
     critical_values,
@@ -22,6 +22,7 @@ from .estimable import Estimator
 
 FloatArray = npt.NDArray[np.float64]
 
+_MOST_PAIRS = 20_000
 _LOOKS_LIKE_ARITHMETIC = re.compile(r"[-+*/]")
 
 
@@ -98,10 +99,10 @@ class PairwiseDifferences:
         return notes
 
     def __repr__(self) -> str:
-        return shown.text(self.to_frame(), self._all_notes())
+        return tables.text(self.to_frame(), self._all_notes())
 
     def _repr_html_(self) -> str:
-        return shown.html(self.to_frame(), self._all_notes())
+        return tables.html(self.to_frame(), self._all_notes())
 
 
 def pairwise(
@@ -122,6 +123,12 @@ def pairwise(
     n_means = len(levels) // n_families
     if n_means < 2:
         raise DataError(f"{', '.join(map(repr, compared))} has one level here: no differences")
+    n_pairs = n_families * n_means * (n_means - 1) // 2
+    if n_pairs > _MOST_PAIRS:
+        raise DataError(
+            f"{n_pairs:,} differences of pairs are more than {_MOST_PAIRS:,}: take fewer levels "
+            "with at, or choose contrasts of your own"
+        )
     first, second = np.triu_indices(n_means, k=1)
     # means of one family stand together: the variables of ``by`` run slowest
     start = n_means * np.repeat(np.arange(n_families), len(first))

@@ -11,8 +11,10 @@ import pandas as pd
 from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
 
+from blocklmm import tables
+from blocklmm.arguments import require_level
 from blocklmm.errors import OptionError, did_you_mean
-from blocklmm.inference.testing.tails import check_level, t_quantiles
+from blocklmm.inference.testing.tails import t_quantiles
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -140,7 +142,7 @@ class Profile:
         OptionError
             For a level that is none, or above the profile's.
         """
-        if check_level(level) > self.level:
+        if require_level(level) > self.level:
             raise OptionError(
                 f"the profile goes out to level {self.level:g}, and {level:g} was asked for: "
                 f"use fit.profile(level={level:g})"
@@ -155,4 +157,5 @@ class Profile:
         )
 
     def __repr__(self) -> str:
-        return f"profile of {len(self.parameters)} parameters\n{self.conf_int(self.level)}"
+        note = f"profile of {len(self.parameters)} parameters: limits of level {self.level:g}"
+        return tables.text(self.conf_int(self.level), [note])

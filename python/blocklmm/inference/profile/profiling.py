@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from blocklmm.arguments import require_level
 from blocklmm.errors import (
     ConvergenceError,
     DataError,
@@ -15,7 +16,6 @@ from blocklmm.errors import (
     labels_phrase,
     warn,
 )
-from blocklmm.inference.testing.tails import check_level
 from blocklmm.objective import Objective
 from blocklmm.optimize import FitOptions, Starts, minimize
 from blocklmm.parameters import FittedParameters
@@ -37,7 +37,7 @@ def profile(
     level: float,
 ) -> Profile:
     """Profile a fit's parameters; see the fit's method."""
-    threshold = threshold_of(check_level(level))
+    threshold = threshold_of(require_level(level))
     if criterion not in (None, "REML", "ML"):
         raise OptionError(f"criterion is 'REML', 'ML' or None, not {criterion!r}")
     variances, fixed = fit.varcorr.labels(), list(fit.params.index)

@@ -6,8 +6,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import chdtrc, fdtrc, ndtr, ndtri, stdtr, stdtrit
 
-from blocklmm.errors import OptionError
-
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -30,12 +28,3 @@ def f_p_value(F: float, num_df: int, den_df: float) -> float:
     if np.isinf(den_df):
         return float(chdtrc(num_df, num_df * F))
     return float(fdtrc(num_df, den_df, F))
-
-
-def check_level(level: float) -> float:
-    """Return a coverage, or raise an OptionError that says what it is."""
-    if not isinstance(level, int | float | np.number) or not 0.5 <= level < 1:
-        raise OptionError(
-            f"level is between 0 and 1, and a coverage: 0.95, not 0.05; given was {level!r}"
-        )
-    return float(level)

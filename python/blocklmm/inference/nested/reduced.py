@@ -9,16 +9,16 @@ import numpy.typing as npt
 from scipy.linalg import block_diag
 
 from blocklmm import _core
-from blocklmm.errors import DataError, InferenceError
-from blocklmm.machine import memory_limit, one_blas_thread
-from blocklmm.objective import Core, Structure
+from blocklmm.errors import ConvergenceWarning, DataError, InferenceError, warn
+from blocklmm.machine import memory_limit
+from blocklmm.objective import Core, Structure, blas_limit
 from blocklmm.parameters import FittedParameters
 from blocklmm.problem import Problem
 
 FloatArray = npt.NDArray[np.float64]
 
 _MOST_EVALUATIONS = 500
-_TOLERANCE = 1e-12
+_TOLERANCE = 1e-15
 _CANCELLED = 1e-10  # of the response's sum of squares: what cross products still hold
 _NOTHING = 1e-6  # a likelihood ratio that may be rounding or the optimiser's tolerance
 
@@ -174,7 +174,7 @@ class ReducedModel:
         starts = [0.5 * identity]
         if isinstance(core, _core.SparseObjective):
             starts.append(0.1 * identity)
-        with one_blas_thread():
+        with blas_limit(core):
             found = _core.minimize(
                 core,
                 blocks=self.blocks,
@@ -185,6 +185,12 @@ class ReducedModel:
                 n_threads=1,
                 max_evaluations=_MOST_EVALUATIONS,
                 tolerance=_TOLERANCE,
+            )
+        if not found.converged:
+            warn(
+                "the fit of a smaller model is not certified to be optimal: its likelihood ratio "
+                "may be too large",
+                ConvergenceWarning,
             )
         N = found.evaluation.inverse_factor
         sigma = float(core.m_scale[-1] / (N[-1, -1] * np.sqrt(self.nu(reml))))
@@ -222,7 +228,7 @@ class ReducedModel:
         core, options = self._core()
         scale = np.asarray(core.z_scale)
         inner = scale[:, None] * np.linalg.solve(self.centring(), factor)
-        with one_blas_thread():
+        with blas_limit(core):
             found = core.evaluate(
                 lambda_=np.asfortranarray(inner),
                 criterion=reml,
@@ -282,6 +288,15 @@ class ReducedFit:
     factor: FloatArray
     sigma: float
     converged: bool
+
+    @property
+    def is_singular(self) -> bool:
+        """Whether a variance of its own is zero, or a correlation one."""
+        for s in self.model.structure.slices:
+            sizes = np.linalg.svd(self.factor[s, s], compute_uv=False)
+            if sizes[-1] <= 1e-4 * sizes[0] or sizes[-1] <= 1e-5:
+                return True
+        return False
 
     def embedded(self) -> FloatArray:
         """Return a factor of the larger model's T in its core's units, shape (q, q)."""

@@ -1,0 +1,1 @@
+"""Models nested in a fitted one, made of its statistics."""

@@ -1,0 +1,59 @@
+"""Digits by standard errors, and notes below tables."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import blocklmm as bl
+import pandas as pd
+from blocklmm.tables import noted, text
+
+SLEEP = bl.datasets.load("sleepstudy")
+
+
+def test_estimates_have_the_digits_of_their_errors():
+    table = pd.DataFrame(
+        {"estimate": [2015.00123, 3e9 + 0.25], "std_error": [0.0029864, 12.0], "df": [30.5, 7.0]},
+        index=["a", "b"],
+    )
+    a, b = text(table, []).splitlines()[1:]
+    assert a.split() == ["a", "2015.001230", "0.002986", "30.5"]
+    assert b.split() == ["b", "3000000000.25", "12.00", "7"]
+
+
+def test_without_errors():
+    table = pd.DataFrame({"estimate": [1 / 3, float("nan")], "std_error": [float("nan"), 0.0]})
+    assert [line.split() for line in text(table, []).splitlines()[1:]] == [
+        ["0.33333", "NaN"],
+        ["NaN", "0"],
+    ]
+
+
+def test_limits_have_the_digits_of_their_distance():
+    table = pd.DataFrame({"lower": [0.123456], "upper": [0.523456]})
+    assert text(table, ["note"]).splitlines()[1:] == ["0.1235 0.5235", "note"]
+
+
+def test_a_noted_table_is_a_data_frame():
+    plain = pd.DataFrame({"AIC": [1234.56789, 2.0]}, index=["a", "b"])
+    table = noted(plain, ["restricted likelihoods"])
+    assert repr(table).endswith("restricted likelihoods")
+    assert "<p>restricted likelihoods</p>" in table._repr_html_()
+    pd.testing.assert_frame_equal(table, plain)
+    assert type(table[["AIC"]]) is type(table.T) is pd.DataFrame
+    for again in (pickle.loads(pickle.dumps(table)), copy.deepcopy(table)):
+        pd.testing.assert_frame_equal(again, plain)
+
+
+def test_tables_of_a_fit_say_what_they_are():
+    fit = bl.lmer("Reaction ~ Days + (1 | Subject)", SLEEP)
+    other = bl.lmer("Reaction ~ Days + (Days | Subject)", SLEEP)
+    assert "type III hypotheses, satterthwaite" in repr(bl.anova(fit))
+    assert "restricted likelihoods" in repr(bl.anova(fit, other))
+    assert "maximum likelihoods" in repr(bl.anova(fit, bl.lmer("Reaction ~ 1", SLEEP)))
+    assert "normal quantiles" in repr(fit.conf_int())
+    assert "satterthwaite degrees" in repr(fit.conf_int(ddf="Satterthwaite", level=0.9))
+    assert "level 0.9" in repr(fit.conf_int(method="Profile", level=0.9))
+    assert "limits of level 0.8" in repr(fit.profile("Days", level=0.8))
+    assert "percentile limits of level 0.95" in repr(fit.bootstrap(50, seed=1))
