@@ -145,6 +145,15 @@ def test_what_simulate_takes(options):
         FIT.simulate(**options)
 
 
+def test_starts_and_contrasts_of_another_kind():
+    data = bl.datasets.load("sleepstudy")
+    model = bl.LinearMixedModel("Reaction ~ Days + (1 | Subject)", data)
+    with says(bl.OptionError, "theta is a vector of 1 finite numbers"):
+        model.fit(start="a")
+    with says(bl.OptionError, "contrasts are a dict"):
+        bl.lmer("Reaction ~ Days + (1 | Subject)", data, contrasts="sum")
+
+
 def test_names_that_are_no_text():
     with says(bl.DataError, "no grouping factor 5"):
         FIT.tidy(robust="CR2", cluster=5)

@@ -53,6 +53,7 @@ void bind_clusters(py::module_& module) {
                        std::vector<std::vector<Index>> members, const Matrix& lambda,
                        const Matrix& N) {
              require(cluster >= 0 && cluster < rows.n_factors(), "a factor's number");
+             const py::gil_scoped_release released;
              return std::make_unique<ClusterSpans>(
                  rows, pairs,
                  ClusterFit{cluster, std::move(x_columns), std::move(z_columns), std::move(members),

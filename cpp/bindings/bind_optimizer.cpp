@@ -3,6 +3,8 @@
 #include "bindings.hpp"
 #include "chart.hpp"
 #include "criteria.hpp"
+#include "errors.hpp"
+#include "trust_region.hpp"
 
 namespace py = pybind11;
 
@@ -67,6 +69,15 @@ void bind_optimizer(py::module_& module) {
       .def_property_readonly("converged", &Optimum::converged);
   bind_minimize<BlockObjective>(module);
   bind_minimize<SparseObjective>(module);
+  module.def(
+      "trust_region_step",
+      [](const Vector& values, const Vector& slopes, double radius) {
+        require(values.size() == slopes.size() && values.size() > 0 && radius > 0,
+                "slopes along eigenvectors, one a value, and a radius");
+        const TrustRegionStep found = trust_region_step(values, slopes, radius);
+        return std::pair(found.step, found.predicted);
+      },
+      py::kw_only(), py::arg("values"), py::arg("slopes"), py::arg("radius"));
   module.def(
       "canonical_factor",
       [](const std::vector<Index>& blocks, const Matrix& factor) {

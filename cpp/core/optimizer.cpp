@@ -178,8 +178,8 @@ Index Search::n_flat(const Descent& best) const {
   Vector size(best.here.hessian.rows());
   for (const TermBlock& b : blocks_)
     size.segment(b.first_entry, b.size * b.size)
-        .setConstant(std::max(
-            1.0, best.chart.factor().block(b.start, b.start, b.size, b.size).norm()));
+        .setConstant(
+            std::max(1.0, best.chart.factor().block(b.start, b.start, b.size, b.size).norm()));
   const Matrix scaled = size.asDiagonal() * best.here.hessian * size.asDiagonal();
   const EigenSolver eigen(best.chart.hessian(scaled), Eigen::EigenvaluesOnly);
   return (eigen.eigenvalues().array().abs() <= kUnidentified * n_).count();

@@ -5,6 +5,9 @@ from __future__ import annotations
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from .errors import OptionError
 
 
@@ -24,11 +27,30 @@ def require_level(level: Any) -> float:
     return float(level)
 
 
+def require_flag(name: str, value: Any) -> None:
+    """Raise an OptionError unless a value is True or False."""
+    if not isinstance(value, bool):
+        raise OptionError(f"{name} is True or False, not {value!r}")
+
+
 def require_count(name: str, value: Any, least: int = 1) -> int:
     """Return a whole number, or raise an OptionError."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise OptionError(f"{name} is a whole number from {least}, not {value!r}")
     return int(value)
+
+
+def as_floats(values: Any) -> npt.NDArray[np.float64]:
+    """Return values as an array of numbers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is no number, and for complex ones.
+    """
+    if np.iscomplexobj(values):
+        raise TypeError("complex numbers")
+    return np.asarray(values, dtype=np.float64)
 
 
 def require_seed(seed: Any) -> int | None:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from formulaic.transforms.contrasts import Contrasts
 
 from .design import Design, SourceKey
-from .errors import DataError, FormulaError, did_you_mean, labels_phrase
+from .errors import DataError, FormulaError, OptionError, did_you_mean, labels_phrase
 from .expressions import Expression
 from .factors import (
     CategoryFactor,
@@ -104,6 +104,10 @@ class _Builder:
         self.design = Design(formula)
         self.frame = frame
         self.rows = rows
+        if not isinstance(contrasts, Mapping):
+            raise OptionError(
+                f"contrasts are a dict of columns and contrasts, {{'a': 'sum'}}, not {contrasts!r}"
+            )
         self.contrasts = {k: contrasts_of(k, v) for k, v in contrasts.items()}
         for name in contrasts:
             if name not in frame:

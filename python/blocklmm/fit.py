@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .arguments import require_choice
+from .arguments import as_floats, require_choice
 from .errors import ConvergenceWarning, DataError, OptionError, warn
 from .fitted_diagnostics import FittedDiagnostics
 from .fitted_intervals import FittedIntervals
@@ -68,7 +68,7 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
         """
         problem = self._problem
         try:
-            values = np.asarray(y, dtype=np.float64)
+            values = as_floats(y)
         except (TypeError, ValueError):
             raise DataError("y does not hold numbers") from None
         if values.ndim == 2 and values.shape[1] == 1:  # a draw of simulate(1)
@@ -186,6 +186,7 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
         if effects == "random":
             if ddf is not None or robust is not None or cluster is not None:
                 raise OptionError("ddf, robust and cluster are about the fixed effects")
+            self._warn_uncertified("standard errors of variance components")
             return _tidy.random(self, variance_errors(self, self._satterthwaite))
         return _tidy.fixed(self, self._fixed_errors(ddf, robust, cluster), level)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from .arguments import require_choice, require_count
+from .arguments import require_choice, require_count, require_flag
 from .errors import OptionError
 from .fitted_tests import FittedTests
 from .inference.conditional_aic.conditional_aic import ConditionalAIC, conditional_aic
@@ -108,7 +108,9 @@ class FittedDiagnostics(FittedTests):
         Nieuwenhuis, te Grotenhuis & Pelzer (2012), The R Journal 4(2), 38-47.
         """
         require_choice("by", by, ("group", "row"))
+        require_flag("refit", refit)
         require_count("n_threads", n_threads)
+        self._warn_uncertified("influence")
         if by == "row":
             if refit or group is not None:
                 raise OptionError("by='row' takes neither refit nor group")

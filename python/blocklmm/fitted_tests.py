@@ -88,6 +88,7 @@ class FittedTests(FittedRows):
                 "Kenward & Roger's method adjusts REML estimates, and this is a maximum likelihood "
                 "fit: use fit.refit_reml(), or ddf='satterthwaite'"
             )
+        self._warn_uncertified("Kenward-Roger errors")
         return KenwardRoger(self._variance_derivatives)
 
     @property

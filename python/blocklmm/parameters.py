@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from . import _core
-from .errors import InferenceError
+from .errors import ConvergenceWarning, InferenceError, warn
 from .optimize import Certificate, Optimum
 from .problem import Problem
 from .statistics import Dropped
@@ -48,6 +48,13 @@ class FittedParameters:
 
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"a fit can't be changed: {name!r} was to be deleted")
+
+    def _warn_uncertified(self, what: str) -> None:
+        if not self.converged:
+            warn(
+                f"{what} of a fit that is not certified to be optimal ({self.certificate.message})",
+                ConvergenceWarning,
+            )
 
     def _require_certified(self) -> None:
         """Raise an InferenceError unless the fit is certified to be at its optimum."""

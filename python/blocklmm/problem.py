@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy.optimize import nnls
 
 from . import _core
+from .arguments import as_floats
 from .design import Design
 from .errors import ConvergenceError, DataError, ModelSizeError, OptionError, RankDeficientError
 from .formula import Formula
@@ -179,8 +180,11 @@ class Problem:
         OptionError
             If theta has the wrong length or is not finite.
         """
-        values = np.atleast_1d(np.asarray(theta, dtype=np.float64))
         n_theta = len(self.structure.entries)
+        try:
+            values = np.atleast_1d(as_floats(theta))
+        except (TypeError, ValueError):
+            values = np.array([np.nan])
         if values.shape != (n_theta,) or not np.isfinite(values).all():
             raise OptionError(f"theta is a vector of {n_theta} finite numbers, not {theta!r}")
         return self.structure.matrix(self.units.to_core(values))

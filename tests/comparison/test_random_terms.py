@@ -198,6 +198,17 @@ def test_anova_has_the_same_weights():
     assert "not seen to be nested" in " ".join(table.attrs["notes"])
 
 
+def test_an_intercept_that_stands_already_is_not_added_again():
+    """R: lmerTest 3.1-3, ranova(lmer(score ~ Machine + (Machine || Worker)))."""
+    fit = bl.lmer("score ~ Machine + (Machine || Worker)", DATA["Machines"])
+    row = bl.ranova(fit).loc["Machine in (0 + Machine | Worker)"]
+    alone = bl.lmer("score ~ Machine + (1 | Worker)", DATA["Machines"])
+    assert (row["npar"], row["Df"]) == (5, 6)
+    assert row["AIC"] == pytest.approx(alone.aic, abs=1e-6)
+    assert row["AIC"] == pytest.approx(296.88, abs=0.005)
+    assert row["p_chisq"] == pytest.approx(7.06e-15, rel=1e-2)
+
+
 def test_unidentified_variances_have_no_boundary_p_value():
     """A slope of what is constant within groups: only one of its two parameters can be known."""
     rng = np.random.default_rng(5)
@@ -286,6 +297,8 @@ def test_what_is_refused():
         bl.exact_lrt(none, slopes)
     with pytest.raises(bl.InferenceError, match="not seen to be nested"):
         bl.bootstrap_lrt(slopes, two)
+    with pytest.raises(bl.OptionError, match="reduce_terms is True or False"):
+        bl.ranova(slopes, reduce_terms="no")
     with pytest.raises(bl.OptionError, match="n_sim is a whole number"):
         bl.exact_rlrt(bl.lmer("Reaction ~ Days + (1 | Subject)", SLEEP), 0)
 

@@ -179,6 +179,11 @@ def test_what_can_not_be_read():
     twice = pd.DataFrame([[1.0, -1.0]], columns=["Days", "Days"])
     with says(bl.DataError, "two columns 'Days'"):
         fit.contrast(twice)
+    for given in ("1e400 * Days", np.array([[1, 2j]])):
+        with says(bl.DataError):
+            fit.contrast(given)
+    with says(bl.DataError, "does not hold numbers"):
+        fit.refit(fit.fittedvalues + 1j)
     with says(bl.DataError, "too many brackets"):
         fit.contrast("(" * 5000 + "Days" + ")" * 5000)
 

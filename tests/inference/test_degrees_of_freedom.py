@@ -179,6 +179,31 @@ def test_between_within():
         crossed.tidy(ddf="between-within")
 
 
+def test_between_within_whatever_the_coding():
+    """R: nlme 3.1-162, lme without an intercept has the same degrees of freedom of x."""
+    data = made(6)
+    data["h"] = np.array(list("uvw"))[np.arange(len(data)) % 3]
+    coded = [bl.lmer(f"y ~ {start}h + x + (1 | a)", data) for start in ("", "0 + ")]
+    df = [fit.tidy(ddf="between-within").set_index("term").loc["x", "df"] for fit in coded]
+    assert df[0] == df[1] == len(data) - data["a"].nunique() - 3
+
+
+def test_what_is_said_of_uncertified_fits():
+    data = bl.datasets.load("sleepstudy")
+    options = bl.FitOptions(max_evaluations=1)
+    with pytest.warns(bl.ConvergenceWarning):
+        fit = bl.lmer("Reaction ~ Days + (Days | Subject)", data, options=options)
+    for ask in (
+        lambda: fit.tidy(ddf="kenward-roger"),
+        lambda: fit.tidy("random"),
+        lambda: fit.influence(),
+    ):
+        with pytest.warns(bl.ConvergenceWarning, match="not certified"):
+            ask()
+    with pytest.warns(bl.BlocklmmWarning, match="no conditional AIC"):
+        assert np.isnan(fit.caic().caic)
+
+
 def test_nothing_is_known_of_variances_that_the_fixed_effects_take():
     """Fixed effects for the groups themselves: their variance has no information."""
     rng = np.random.default_rng(4)

@@ -226,6 +226,13 @@ def test_interactions_with_others_are_named():
     assert "mind" not in repr(fit.emmeans("recipe", by="temp", at={"temp": [180, 220]}))
 
 
+def test_values_given_twice():
+    fit = bl.lmer("angle ~ recipe * temp + (1 | replicate)", CAKE)
+    for at in ({"recipe": ["A", "A"]}, {"temp": [180, 180.0]}):
+        with pytest.raises(bl.DataError, match="twice"):
+            fit.emmeans("recipe", at=at)
+
+
 def test_too_many_pairs(monkeypatch):
     monkeypatch.setattr(pairs, "_MOST_PAIRS", 14)
     means = bl.lmer("angle ~ temperature + (1 | replicate)", CAKE).emmeans("temperature")

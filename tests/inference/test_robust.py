@@ -236,6 +236,30 @@ def test_misuse():
         cluster_robust(pickle.loads(pickle.dumps(fit)), "CR2")
 
 
+def test_fewer_clusters_than_hypotheses():
+    """The estimated covariance has a rank below that of L: no test of a part of the hypothesis."""
+    data = bl.datasets.load("Oats")
+    fit = bl.lmer("yield ~ C(nitro) * Variety + (1 | Block)", data)
+    with pytest.warns(bl.BlocklmmWarning, match="no CR2 test of 6 hypotheses together: 6 clusters"):
+        table = bl.anova(fit, robust="CR2")
+    row = table.loc["C(nitro):Variety"]
+    assert row["num_df"] == 6
+    assert np.isnan(row["F"])
+    assert np.isnan(row["den_df"])
+    assert np.isfinite(table.loc["Variety", "F"])
+    crossed = bl.lmer("y ~ x + t + (1 | a) + (1 | b)", made(34))
+    test = crossed.contrast(np.eye(3)[1:], robust="CR0", cluster="b").f_test
+    assert (test.num_df, test.den_df) == (2, 5)
+
+
+def test_a_cluster_that_the_jackknife_can_not_leave_out():
+    data = made(35, nested=True).assign(only=lambda d: (d["a"] == 2).astype(float))
+    fit = bl.lmer("y ~ x + only + (1 | a)", data)
+    with pytest.warns(bl.BlocklmmWarning, match="without 1 of the clusters of 'a'"):
+        cluster_robust(fit, "CR3")
+    cluster_robust(fit, "CR2")
+
+
 def test_what_would_not_fit_into_memory(monkeypatch):
     fit = bl.lmer("Reaction ~ Days + (1 | Subject)", SLEEP)
     monkeypatch.setattr(clusters, "memory_limit", lambda: 10.0)

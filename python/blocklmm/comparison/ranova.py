@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from blocklmm.arguments import require_flag
+from blocklmm.design import Design
 from blocklmm.errors import InferenceError
 from blocklmm.fit import LinearMixedFit
 from blocklmm.inference.nested.reduced import ReducedModel
@@ -27,7 +29,7 @@ def ranova(fit: LinearMixedFit, reduce_terms: bool = True) -> pd.DataFrame:
         ``(x | g)`` loses x and becomes ``(1 | g)``; a term of an intercept alone is removed. If
         false every term is removed whole. Effects that are part of others (x of ``x:z``) stay, and
         of a term without an intercept the last effect goes with the term, but for indicators of
-        all levels of a category, of which the intercept stays.
+        all levels of a category, of which the intercept stays unless another term has it.
 
     Returns
     -------
@@ -50,6 +52,7 @@ def ranova(fit: LinearMixedFit, reduce_terms: bool = True) -> pd.DataFrame:
     """
     if not isinstance(fit, LinearMixedFit):
         raise TypeError(f"ranova tests the terms of a fit, not of {type(fit).__name__!r}")
+    require_flag("reduce_terms", reduce_terms)
     if not fit.ngroups:
         raise InferenceError("the model has no random terms to test")
     fit._require_certified()
@@ -96,9 +99,20 @@ def terms_without(
             left = s.stop - s.start - len(gone)
             intercept = None
             if not left and len(gone) > 1 and design.are_indicators(gone):
-                intercept = gone
+                intercept = None if _has_intercept(design, s) else gone
             label = ":".join(effect).replace(" ** ", "^")
             yield f"{label} in {written}", _without(problem, s, gone, intercept)
+
+
+def _has_intercept(design: Design, term: slice) -> bool:
+    """Tell whether another term has a random intercept of the same groups."""
+    ends = np.cumsum([0, *design.blocks])
+    group = design.term_groups[int(np.searchsorted(ends, term.start))]
+    return any(
+        design.term_groups[k] == group and () in design.z_terms[ends[k] : ends[k + 1]]
+        for k in range(len(design.blocks))
+        if ends[k] != term.start
+    )
 
 
 def _written(terms: tuple[tuple[str, ...], ...]) -> str:

@@ -19,15 +19,17 @@ import numpy.typing as npt
 
 from blocklmm import _core
 from blocklmm.effects import FittedEffects
-from blocklmm.errors import InferenceError, OptionError
+from blocklmm.errors import InferenceError, OptionError, warn
 from blocklmm.inference.degrees_of_freedom.fixed_errors import ROBUST, FTest
 from blocklmm.inference.testing.tails import f_p_value
-from blocklmm.inference.testing.wald import uncorrelated
+from blocklmm.inference.testing.wald import uncorrelated, wald
 
 from .clusters import Clusters, find_clusters, require_blocks
 
 FloatArray = npt.NDArray[np.float64]
 
+_FEWEST_DF = 1e-8
+_ALONE = 1e-10  # what leaving a cluster out may leave of 1, and a coefficient still be known
 _ADJUSTMENTS = {"CR2": _core.Adjustment.symmetric, "CR3": _core.Adjustment.jackknife}
 
 
@@ -42,6 +44,8 @@ class ClusterRobust:
         The grouping factor whose levels are the clusters.
     cov : array of shape (p, p)
         In the user's units.
+    cov_fitted : array of shape (p, p)
+        sigma^2 (X'V^-1X)^-1.
     n_clusters : int
     has_blocks : bool
         Whether the fitted covariance of the rows is block diagonal by the clusters.
@@ -50,6 +54,7 @@ class ClusterRobust:
     kind: str
     cluster: str
     cov: FloatArray
+    cov_fitted: FloatArray
     n_clusters: int
     has_blocks: bool
     _clusters: Clusters | None
@@ -62,8 +67,8 @@ class ClusterRobust:
         return name if self.has_blocks else f"{name}, with clusters less one"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        fields = self.kind, self.cluster, self.cov, self.n_clusters, self.has_blocks, None, 1
-        return ClusterRobust, fields
+        known = self.kind, self.cluster, self.cov, self.cov_fitted, self.n_clusters, self.has_blocks
+        return ClusterRobust, (*known, None, 1)
 
     def _sums_by_cluster(self) -> Clusters:
         if self._clusters is None:
@@ -125,7 +130,7 @@ class ClusterRobust:
         -------
         FTest
             With q the rank of L, F = (eta - q + 1) / (eta q) times the Wald statistic, on q and
-            eta - q + 1 degrees of freedom; NaN where these are not positive.
+            eta - q + 1 degrees of freedom; NaN, with a warning, where these are not positive.
 
         Notes
         -----
@@ -135,17 +140,25 @@ class ClusterRobust:
         :meth:`df` where q is one. Where the rows' covariance is not block diagonal by the clusters,
         F is the Wald statistic over q, on q and clusters less one degrees of freedom.
         """
-        t2, weights = uncorrelated(estimate, L @ self.cov @ L.T)
-        q = len(t2)
+        # the rank is that of L, not of cov, which few clusters leave singular
+        _, weights = uncorrelated(estimate, L @ self.cov_fitted @ L.T)
+        q, L, estimate = len(weights), weights @ L, weights @ estimate
         if q == 0:
             return FTest(np.nan, 0, np.nan, np.nan)
-        wald = float(t2.sum())
         if not self.has_blocks:
-            den_df = self.n_clusters - 1.0
-            return FTest(wald / q, q, den_df, f_p_value(wald / q, q, den_df))
-        eta = self._wishart_df(weights @ L)
-        den_df = eta - q + 1
-        F = den_df / eta * wald / q if den_df > 0 else np.nan
+            eta = self.n_clusters - 1.0 if q < self.n_clusters else 0.0
+            den_df, scale = eta, 1 / q
+        else:
+            eta = self._wishart_df(L)
+            den_df = eta - q + 1
+            scale = den_df / (eta * q)
+        if den_df < _FEWEST_DF:
+            warn(
+                f"no {self.kind} test of {q} hypotheses together: {self.n_clusters} clusters of "
+                f"{self.cluster!r} are too few"
+            )
+            return FTest(np.nan, q, np.nan, np.nan)
+        F = scale * wald(estimate, L @ self.cov @ L.T)
         return FTest(F, q, den_df, f_p_value(F, q, den_df))
 
     def _wishart_df(self, L: FloatArray) -> float:
@@ -242,15 +255,25 @@ def cluster_robust(
     if kind in _ADJUSTMENTS:
         require_blocks(clusters, kind, "use CR0, CR1 or CR1S")
     p = len(clusters.F)
-    meat = np.zeros((p, p))
+    meat, n_needed = np.zeros((p, p)), 0
     if clusters.spans is None:
         scores = clusters.row_scores()
         meat += scores.T @ scores
     else:
         adjustment = _ADJUSTMENTS.get(kind, _core.Adjustment.none)
-        for of in clusters.slices(p + 1):
-            found = clusters.sums(of, "scores", adjustment=adjustment, n_threads=n_threads)
+        for of in clusters.slices(p * (p + 1)):
+            wanted = ("scores", "leverage") if kind == "CR3" else ("scores",)
+            found = clusters.sums(of, *wanted, adjustment=adjustment, n_threads=n_threads)
             meat += found["scores"].T @ found["scores"]
+            if kind == "CR3":
+                shares = np.linalg.eigvalsh(found["leverage"])
+                n_needed += int((shares > 1 - _ALONE).any(axis=1).sum())
+        if n_needed:
+            warn(
+                f"without {n_needed} of the clusters of {clusters.factor.name!r}, one at a time, a "
+                "coefficient can't be estimated: CR3 is not the jackknife there, and its errors "
+                "are too small; use CR2"
+            )
     J, n = clusters.n_clusters, fit.nobs
     if kind in ("CR1", "CR1S"):
         meat *= J / (J - 1)
@@ -261,6 +284,7 @@ def cluster_robust(
         kind,
         clusters.factor.name,
         cov,
+        fit._cov_beta,
         clusters.n_clusters,
         clusters.spans is not None,
         clusters,

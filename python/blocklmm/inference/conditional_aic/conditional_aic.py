@@ -38,6 +38,7 @@ import numpy.typing as npt
 
 from blocklmm import _core
 from blocklmm.effects import FittedEffects
+from blocklmm.errors import warn
 from blocklmm.inference.degrees_of_freedom.satterthwaite import Satterthwaite
 
 from .random_products import Effects, RandomProducts, inner
@@ -107,6 +108,7 @@ def _through_variances(fit: FittedEffects, errors: Satterthwaite) -> float:
     """Return sum_a (dx_a/dy)' u_a."""
     nu = errors.derivatives.nu
     if not errors.is_minimum:
+        warn("no conditional AIC: the fit is not at a minimum of the criterion")
         return np.nan
     problem, optimum = fit._problem, fit._optimum
     N = optimum.evaluation.inverse_factor

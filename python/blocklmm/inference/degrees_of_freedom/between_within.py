@@ -57,16 +57,16 @@ def between_within_df(problem: Problem) -> FloatArray:
             )
     n = problem.units.n
     counts = [factors[k].n_levels for k in order] + [n]
-    has_ones = design.ones is not None
     level_of = np.zeros(len(problem.kept), dtype=np.intp)
     for k, column in enumerate(problem.kept):
         values = design.matrix(frame, [design.x_recipes[column]])[used, 0]
         varying = [f for f in range(len(order)) if _varies(values, groups[:, f])]
         level_of[k] = max(varying) + 1 if varying else 0
     n_own = np.bincount(level_of, minlength=len(counts))
-    if has_ones:
-        n_own[0] -= 1
-    df = np.diff([1 if has_ones else 0, *counts]) - n_own
+    if design.ones is not None:  # a column, or a sum of a category's indicators
+        of_constant = design.ones[np.asarray(problem.kept, dtype=np.intp)] != 0
+        n_own[level_of[of_constant].max(initial=0)] -= 1
+    df = np.diff([0 if design.ones is None else 1, *counts]) - n_own
     out = df.astype(float)[level_of]
     if (out <= 0).any():
         spent = [design.x_names[problem.kept[k]] for k in np.flatnonzero(out <= 0)]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from blocklmm import tables
-from blocklmm.arguments import require_level
+from blocklmm.arguments import as_floats, require_level
 from blocklmm.errors import DataError, did_you_mean
 from blocklmm.inference.degrees_of_freedom.fixed_errors import FixedErrors, FTest
 from blocklmm.inference.testing.multiplicity import (
@@ -150,7 +150,7 @@ def contrast(
 
 def _numbers(values: Any, what: str) -> FloatArray:
     try:
-        out = np.asarray(values, dtype=np.float64)
+        out = as_floats(values)
     except (TypeError, ValueError):
         raise DataError(f"{what} holds what is no number: {values!r}") from None
     if not np.isfinite(out).all():
@@ -174,7 +174,7 @@ class _Reader:
                 function, value = parse_linear(given, self.coefficients, self.dropped)
             except RecursionError:
                 raise DataError("the contrast has too many brackets within brackets") from None
-            rows = np.array([function.weights]), np.array([function.constant])
+            rows = _numbers([function.weights], given), _numbers([function.constant], given)
             return [name or given], *rows, np.array([np.nan if value is None else value])
         if isinstance(given, Mapping) and not any(isinstance(v, Real) for v in given.values()):
             return self._stacked({str(key): self.read(v, str(key)) for key, v in given.items()})

@@ -148,6 +148,8 @@ class _Reader:
                 weights[self.names.index(name)] = 1.0
                 return LinearFunction(weights, 0.0)
         if number := _NUMBER.match(self.text, self.at):
+            if np.isinf(float(number[0])):
+                raise self.error("the number is too large")
             self.at = number.end()
             return LinearFunction(weights, float(number[0]))
         if self.take("("):

@@ -189,6 +189,8 @@ class _Variables:
             )
         if len(wanted) == 0:
             raise DataError(f"at gives no level of {name!r}")
+        if wanted.has_duplicates:
+            raise DataError(f"at gives a level of {name!r} twice")
         chosen: pd.Index[Any] = levels[place]
         return chosen
 
@@ -199,6 +201,8 @@ class _Variables:
             raise DataError(f"at={{{name!r}: ...}} holds no numbers: {given!r}") from None
         if out.ndim != 1 or len(out) == 0 or not np.isfinite(out).all():
             raise DataError(f"at={{{name!r}: ...}} is a number or several, not {given!r}")
+        if len(np.unique(out)) < len(out):
+            raise DataError(f"at gives a value of {name!r} twice")
         return pd.Index(out)
 
 

@@ -64,7 +64,8 @@ def _chosen(
     """Return the names wanted among those of variance parameters, and of fixed effects."""
     if parameters is None:
         return variances, fixed
-    names = [parameters] if isinstance(parameters, str) else list(parameters)
+    names = list(parameters) if np.iterable(parameters) else [parameters]
+    names = [parameters] if isinstance(parameters, str) else names
     if not names:
         raise OptionError("parameters is empty: name some, or leave it out for all")
     wanted: set[str] = set()

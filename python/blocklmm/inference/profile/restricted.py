@@ -30,6 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from blocklmm import _core
 from blocklmm.objective import Objective
 
 from .held import FactorAt, HeldCorrelation, HeldSd
@@ -166,7 +167,7 @@ class HeldCriterion:
             newton = 0.5 * float((slopes**2 / np.maximum(size, flat)).sum())
             if values[0] > -flat and newton <= _TOLERANCE:
                 break
-            step, predicted = trust_region_step(values, slopes, radius)
+            step, predicted = _core.trust_region_step(values=values, slopes=slopes, radius=radius)
             length = float(np.linalg.norm(step))
             moved = y + back @ (vectors @ step)
             there = self.derivatives(t, moved[:-1], moved[-1])
@@ -211,40 +212,3 @@ class HeldCriterion:
         out = np.eye(m + 1)
         out[:m, :m] = np.linalg.inv(C)
         return out
-
-
-def trust_region_step(
-    values: FloatArray, slopes: FloatArray, radius: float
-) -> tuple[FloatArray, float]:
-    """Minimise slopes'd + d'diag(values)d / 2 over |d| <= radius, for ascending values.
-
-    Returns
-    -------
-    step : array
-    predicted : float
-        The decrease of this model.
-
-    Notes
-    -----
-    Moré & Sorensen (1983), in the eigenbasis of the Hessian; the same as
-    ``cpp/core/trust_region.hpp``.
-    """
-    floor = np.finfo(np.float64).eps * max(1.0, float(np.abs(values).max()))
-    shift = 0.0 if values[0] > floor else floor - values[0]
-    mu, step = shift, -slopes / (values + shift)
-    length = float(np.linalg.norm(step))
-    if length > radius:
-        low, high = shift, shift + float(np.linalg.norm(slopes)) / radius
-        for _ in range(60):
-            step = -slopes / (values + mu)
-            length = float(np.linalg.norm(step))
-            if abs(length - radius) <= 1e-3 * radius:
-                break
-            low, high = (mu, high) if length > radius else (low, mu)
-            mu += (length / radius - 1) * length**2 / float((step**2 / (values + mu)).sum())
-            if not low < mu < high:
-                mu = 0.5 * (low + high)
-    elif values[0] < -floor:
-        rest = float((step[1:] ** 2).sum())
-        step[0] = np.copysign(np.sqrt(max(radius**2 - rest, 0.0)), -slopes[0])
-    return step, -float((slopes + 0.5 * values * step) @ step)
