@@ -57,8 +57,8 @@ struct Elimination {
   double n_filled = 0;      // those that were not in Z'Z
   double bytes = 0;         // predicted memory of the numerical factor
   double nanoseconds = 0;   // predicted time of an evaluation with its gradient
-  // So fast that nothing is gained from approximations, and without a dense end, whose variances
-  // would have to be regular.
+  // So fast that exact Hessians, which cost as much again for each covariance, may end a descent; and
+  // without a dense end, whose variances would have to be regular.
   bool is_small() const { return n_dense() == 0 && nanoseconds < kSmall; }
   static constexpr double kSmall = 5e5;
 

@@ -19,6 +19,10 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kFlat = 1e-7, kNegative = 1e-8;
 // Curvature of -2 log L: a standard error of one in the units of the starts.
 constexpr double kFlatMinimum = 2;
+// Evaluations in which a descent by approximate Hessians should come to its end.
+constexpr Index kApproximateSteps = 12;
+// How much of what counts as rounding the criterion may grow by in a step within rounding.
+constexpr double kNoise = 8;
 // A decrease not worth the slower steps of an approximate Hessian.
 constexpr double kApproximate = 1e-12;
 // A boundary point this little above the minimum found may lead lower.
@@ -48,9 +52,13 @@ class Search {
   Optimum minimum(const Starts& starts);
 
  private:
-  Evaluation evaluate(const Matrix& F, bool derivatives);
+  Evaluation evaluate(const Matrix& F, Derivatives derivatives);
   Descent descend(Chart chart);
+  void descend(Descent& at, Derivatives derivatives, Index most_evaluations);
   void descend_from(Chart chart, Descent& best);
+  double flat_curvature(const Vector& values) const;
+  double decrement(const Vector& values, const Vector& slopes) const;
+  double decrement(const Chart& chart, const Evaluation& here) const;
   std::optional<Chart> nearest_boundary(const Chart& chart) const;
   void round_to_boundary(Descent& best);
   double min_eigenvalue(const Evaluation& here) const;
@@ -66,12 +74,12 @@ class Search {
 };
 
 // The value is infinite, and nothing else is there, where the residual variance is zero to rounding.
-Evaluation Search::evaluate(const Matrix& F, bool derivatives) {
+Evaluation Search::evaluate(const Matrix& F, Derivatives derivatives) {
   if (options_.before_evaluation) options_.before_evaluation();
   ++n_evaluations_;
   try {
     Evaluation found = f_.evaluate(F, derivatives);
-    require(!derivatives || found.gradient.size() == blocks_.n_entries(),
+    require(derivatives == Derivatives::none || found.gradient.size() == blocks_.n_entries(),
             "the blocks are not those of the criterion");
     found.value += f_.constant;
     return found;
@@ -82,10 +90,36 @@ Evaluation Search::evaluate(const Matrix& F, bool derivatives) {
   }
 }
 
+double Search::flat_curvature(const Vector& values) const {
+  return std::max(1e-13 * values.cwiseAbs().maxCoeff(), 1e-10 * n_);
+}
+
+// What a Newton step promises, in the eigenbasis of the Hessian.
+double Search::decrement(const Vector& values, const Vector& slopes) const {
+  return 0.5 * (slopes.array().square() / values.array().abs().max(flat_curvature(values))).sum();
+}
+
+double Search::decrement(const Chart& chart, const Evaluation& here) const {
+  const EigenSolver eigen(chart.hessian(here.hessian));
+  return decrement(eigen.eigenvalues(),
+                   eigen.eigenvectors().transpose() * chart.gradient(here.gradient));
+}
+
 Descent Search::descend(Chart start) {
   Descent at{std::move(start), {}};
-  at.here = evaluate(at.chart.factor(), true);
-  if (!std::isfinite(at.here.value)) return at;
+  const bool may_switch = f_.first != f_.last;
+  const Index most = options_.max_evaluations;
+  descend(at, f_.first, may_switch ? std::min(most, n_evaluations_ + kApproximateSteps) : most);
+  if (!may_switch || !std::isfinite(at.here.value) || n_evaluations_ >= most) return at;
+  if (!at.has_stopped && is_certified(at.here)) return at;
+  at.has_stopped = false;
+  descend(at, f_.last, most);
+  return at;
+}
+
+void Search::descend(Descent& at, Derivatives derivatives, Index most_evaluations) {
+  at.here = evaluate(at.chart.factor(), derivatives);
+  if (!std::isfinite(at.here.value)) return;
   const double rounding = 1e-12 * (std::abs(at.here.value) + n_);
   double radius = 0.5, before = kInfinity;
   EigenSolver eigen;
@@ -94,17 +128,16 @@ Descent Search::descend(Chart start) {
     const Vector& values = eigen.eigenvalues();
     const Vector slopes = eigen.eigenvectors().transpose() * at.chart.gradient(at.here.gradient);
     at.flattest = (values.array() > kCurved * n_).select(values, kInfinity).minCoeff();
-    const double flat = std::max(1e-13 * values.cwiseAbs().maxCoeff(), 1e-10 * n_);
-    const double newton = 0.5 * (slopes.array().square() / values.array().abs().max(flat)).sum();
+    const double flat = flat_curvature(values), newton = decrement(values, slopes);
     if (values[0] > -flat) {
       const bool stalled = newton > 0.05 * before && newton < 1e-13;
-      if (newton <= options_.tolerance || stalled) break;
-      const double enough =
-          std::max(options_.certified_tolerance, f_.has_exact_hessian ? 0 : kApproximate);
-      if (newton <= enough && is_certified(at.here)) break;
+      const double enough = std::max(options_.certified_tolerance,
+                                     derivatives == Derivatives::exact_hessian ? 0 : kApproximate);
+      const double least = std::max(options_.tolerance, enough);
+      if (stalled || (newton <= least && is_certified(at.here))) break;
     }
     before = newton;
-    if (n_evaluations_ >= options_.max_evaluations) {
+    if (n_evaluations_ >= most_evaluations) {
       at.has_stopped = true;
       break;
     }
@@ -114,12 +147,12 @@ Descent Search::descend(Chart start) {
       step = (values.array() > kCurved * n_).select(step, 0.0);
     const double length = step.norm();
     Chart next = at.chart.moved(eigen.eigenvectors() * step);
-    Evaluation there = evaluate(next.factor(), true);
+    Evaluation there = evaluate(next.factor(), derivatives);
     const double actual = at.here.value - there.value;
     bool accept;
     double ratio;
-    if (is_rounding) {  // values can't tell: gradients do
-      accept = there.gradient.norm() < at.here.gradient.norm() && actual > -rounding;
+    if (is_rounding) {  // values can't tell: gradients do, whatever the scale of each
+      accept = actual > -kNoise * rounding && decrement(next, there) < newton;
       ratio = accept ? 1 : 0;
     } else {
       ratio = actual / predicted;
@@ -136,7 +169,6 @@ Descent Search::descend(Chart start) {
       break;
     }
   }
-  return at;
 }
 
 void Search::descend_from(Chart chart, Descent& best) {
@@ -149,7 +181,7 @@ void Search::round_to_boundary(Descent& best) {
   const Vector& sizes = best.chart.sizes();
   if (!((sizes.array() > 0) && (sizes.array() < kSmall)).any()) return;
   Chart rounded = best.chart.resized((sizes.array() < kSmall).select(0.0, sizes));
-  Evaluation there = evaluate(rounded.factor(), true);
+  Evaluation there = evaluate(rounded.factor(), f_.first);
   const double value = best.here.value;
   if (!(there.value <= value + 16 * kEps * (std::abs(value) + n_))) return;
   best.chart = std::move(rounded);
@@ -195,9 +227,11 @@ std::vector<Index> Search::unidentified(const Descent& best) const {
     const auto H = best.here.hessian.block(b.first_entry, b.first_entry, f.size(), f.size());
     const double slope = std::abs(f.dot(best.here.gradient.segment(b.first_entry, f.size())));
     const double curvature = std::abs(f.dot(H * f)), size = f.squaredNorm();
-    // of log lambda where it is large, of lambda itself where it is small
-    if (size > 0 && std::max(slope, curvature) <= kUnidentified * n_ * std::min(1.0, size))
-      found.push_back(term);
+    // of log lambda where it is large, of lambda itself where it is small, of T where it is zero
+    const double of_T =
+        best.here.gamma.block(b.start, b.start, b.size, b.size).cwiseAbs().maxCoeff();
+    const double effect = size > 0 ? std::max(slope, curvature) / std::min(1.0, size) : of_T;
+    if (effect <= kUnidentified * n_) found.push_back(term);
     ++term;
   }
   return found;
@@ -223,7 +257,8 @@ Optimum Search::minimum(const Starts& starts) {
   if (!std::isfinite(best.here.value)) return out;
   if (!best.has_stopped) {
     const std::optional<Chart> nearby = nearest_boundary(best.chart);
-    if (nearby && evaluate(nearby->factor(), false).value < best.here.value + kWorthADescent)
+    if (nearby &&
+        evaluate(nearby->factor(), Derivatives::none).value < best.here.value + kWorthADescent)
       descend_from(*nearby, best);
   }
   const bool is_flat = best.flattest < kFlatMinimum && !best.has_stopped;

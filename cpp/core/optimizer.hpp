@@ -16,20 +16,27 @@
 // positive semidefinite, also where T is singular: that is the certificate. Both are in units in
 // which every column of Z has root mean square one.
 //
+// An approximate Hessian, where it costs less by far, takes the first steps, and all if they lead to
+// a certified minimum soon.
+//
 // From some starts the best minimum is kept. One more descent starts at the boundary nearest to
 // the first minimum, where that point is hardly higher; others where the first minimum is so flat
 // that data like these have been seen to have a second one.
 
 namespace blocklmm {
 
+enum class Derivatives { none, approximate_hessian, exact_hessian };
+
 // f as a function of a factor F of T.
 struct CriterionFunction {
   // At a block diagonal F, derivatives in all entries of its blocks, column by column. Throws
   // NotPositiveDefinite where f is infinite.
-  std::function<Evaluation(const Matrix& F, bool derivatives)> evaluate;
+  std::function<Evaluation(const Matrix& F, Derivatives derivatives)> evaluate;
   double constant;  // what f lacks: rounding is judged by the size of the whole
   Index n;          // rows
-  bool has_exact_hessian;
+  // The Hessian that a descent begins with, and the one that it ends with where that leads to no
+  // certificate.
+  Derivatives first, last;
 };
 
 struct Starts {

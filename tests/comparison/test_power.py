@@ -111,8 +111,8 @@ def test_designs_that_lack_an_effect_or_change_its_meaning():
     data["arm"] = data["arm"].astype(float)
     data["y"] = data["arm"] + rng.normal(size=12)[g] + rng.normal(size=72)
     fit = bl.lmer("y ~ arm + x + (1 | g)", data)
-    found = bl.power(fit, "arm", [2, 4, 7, 24], n_sim=10, seed=1)
-    assert list(found["n_rows"]) == [12, 24, 42, 144]
+    found = bl.power(fit, "arm", [4, 7, 24], n_sim=10, seed=1)
+    assert list(found["n_rows"]) == [24, 42, 144]
     rare = data.assign(arm=(g == 3).astype(float))
     with pytest.raises(bl.DataError, match="3 groups do not estimate"):
         bl.power(bl.lmer("y ~ arm + x + (1 | g)", rare), "arm", [3], n_sim=10, seed=1)
