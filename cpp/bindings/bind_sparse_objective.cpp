@@ -13,7 +13,6 @@ using LevelNumbers = py::array_t<Index, py::array::c_style | py::array::forcecas
 void bind_sparse_objective(py::module_& module) {
   py::enum_<ExactHessian>(module, "ExactHessian")
       .value("never", ExactHessian::never)
-      .value("if_cheap", ExactHessian::if_cheap)
       .value("always", ExactHessian::always);
   py::class_<SparseObjective>(module, "SparseObjective")
       .def(py::init([](const Statistics& statistics, std::vector<Index> x_columns, Members members,

@@ -153,8 +153,7 @@ Evaluation SparseObjective::evaluate(const Matrix& lambda, const Criterion& crit
   const Effects J = times(std::move(D), m_unit.asDiagonal() * result.N);
   const bool reml = criterion.reml;
   const std::vector<Direction> directions = directions_of(members_, blocks_, units_.z_scale);
-  const bool exact = exact_hessian == ExactHessian::always ||
-                     (exact_hessian == ExactHessian::if_cheap && plan_.is_small());
+  const bool exact = exact_hessian == ExactHessian::always;
   const Slopes slopes = slopes_of(J, directions, exact && reml ? m : 1, exact);
   // what profiling sigma out takes from the curvature
   const double through_sigma = criterion.sigma > 0 ? 0 : 1 / criterion.nu(units_.n, p);

@@ -40,7 +40,7 @@ struct Direction {
   double scale;            // dT in the units of Standardization, in those of the statistics
 };
 
-enum class ExactHessian { never, if_cheap, always };
+enum class ExactHessian { never, always };
 
 class SparseObjective {
  public:

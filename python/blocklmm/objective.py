@@ -116,20 +116,20 @@ class Objective:
 
     def __init__(self, core: Core, units: Units, reml: bool, n_threads: int) -> None:
         self._core, self._criterion, self._n_threads = core, reml, n_threads
-        self._hessian: dict[str, _core.ExactHessian] = {}
-        if isinstance(core, _core.SparseObjective):
-            self._hessian = {"exact_hessian": _core.ExactHessian.if_cheap}
         self.structure = units.structure
         self.n, self.nu = units.n, units.n - units.p if reml else units.n
         self._constant = 2 * self.nu * float(np.log(units.y_scale)) - units.log_weights
         if reml:
             self._constant += 2 * float(np.log(units.x_scale).sum()) + units.log_det
 
-    def __call__(self, factor: FloatArray, derivatives: bool = True) -> Evaluation:
+    def __call__(
+        self, factor: FloatArray, derivatives: bool = True, exact_hessian: bool = False
+    ) -> Evaluation:
         """Evaluate at T = F F' for a block diagonal F (q x q) in the core's units.
 
         The value is infinite, and nothing else is there, where the residual variance is zero to
-        rounding.
+        rounding. With one factor the Hessian is exact, with several it is the average information
+        if no exact one is asked for.
         """
         try:
             with blas_limit(self._core):
@@ -138,15 +138,21 @@ class Objective:
                     criterion=self._criterion,
                     derivatives=derivatives,
                     n_threads=self._n_threads,
-                    **self._hessian,
+                    **self._kind_of_hessian(exact_hessian),
                 )
         except _core.NotPositiveDefinite:
             nothing = np.zeros(0)
             return Evaluation(np.inf, nothing, nothing, nothing, nothing)
         return Evaluation.of(found, self._constant)
 
+    def _kind_of_hessian(self, exact: bool) -> dict[str, _core.ExactHessian]:
+        if not isinstance(self._core, _core.SparseObjective):
+            return {}
+        kinds = _core.ExactHessian
+        return {"exact_hessian": kinds.always if exact else kinds.never}
+
     def at_sigma(
-        self, factor: FloatArray, sigma: float
+        self, factor: FloatArray, sigma: float, exact_hessian: bool = False
     ) -> tuple[float, float, _core.Evaluation] | None:
         """Evaluate where sigma is held fixed too, in the core's units.
 
@@ -163,7 +169,7 @@ class Objective:
                     criterion=_core.Criterion(self._criterion, sigma=sigma),
                     derivatives=True,
                     n_threads=self._n_threads,
-                    **self._hessian,
+                    **self._kind_of_hessian(exact_hessian),
                 )
         except _core.NotPositiveDefinite:
             return None

@@ -119,10 +119,10 @@ def test_derivatives_of_the_restricted_criterion(formula, reml):
         criterion, rng = HeldCriterion(objective, held, sigma0), np.random.default_rng(7)
         x = held.coordinates(0.7 * np.eye(units.structure.q))
         t, y = 0.3, np.append(x + 0.2 * rng.normal(size=len(x)), 0.1)
-        found, h = criterion.derivatives(t, y[:-1], y[-1]), 1e-5
+        found, h = criterion.derivatives(t, y[:-1], y[-1], exact_hessian=True), 1e-5
 
         def at(t, y, criterion=criterion):
-            return criterion.derivatives(t, y[:-1], y[-1])
+            return criterion.derivatives(t, y[:-1], y[-1], exact_hessian=True)
 
         size = 1 + np.abs(found.hessian).max()
         for k, step in enumerate(h * np.eye(len(y))):

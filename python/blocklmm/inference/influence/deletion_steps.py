@@ -123,7 +123,7 @@ class DeletionSteps:
 def _inverse_hessian(fit: FittedEffects) -> FloatArray:
     """Return the inverse of the criterion's Hessian in theta; zero where it has no curvature."""
     problem, factor = fit._problem, fit._optimum.factor
-    found = problem.objective(fit.reml, 1)(factor)
+    found = problem.objective(fit.reml, 1)(factor, exact_hessian=True)
     structure = problem.structure
     of_theta = [structure.block_entries.index(entry) for entry in structure.entries]
     hessian = found.hessian[np.ix_(of_theta, of_theta)]

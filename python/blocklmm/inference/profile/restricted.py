@@ -117,15 +117,17 @@ class HeldCriterion:
         out[self._rows, self._columns] = entries
         return out
 
-    def derivatives(self, t: float, x: FloatArray, u: float) -> _Model:
+    def derivatives(self, t: float, x: FloatArray, u: float, exact_hessian: bool = False) -> _Model:
         """Return the criterion at held t, with derivatives in (x, u); infinite where it has none.
 
-        The slope is df/dt with x and u held, mixed and bend its derivatives in these and in t.
+        The slope is df/dt with x and u held, mixed and bend its derivatives in these and in t. With
+        several factors second derivatives are by the average information, which leads to the same
+        minima in a tenth of the time, unless exact ones are asked for.
         """
         at: FactorAt = self._held.at(t, x)
         scale, sigma = np.exp(-u), self._sigma0 * np.exp(u)
         F = scale * at.X
-        found = self._objective.at_sigma(self._matrix(F), sigma)
+        found = self._objective.at_sigma(self._matrix(F), sigma, exact_hessian)
         if found is None:
             nothing = np.zeros(0)
             return _Model(np.inf, nothing, nothing, np.nan, nothing, np.nan)
