@@ -226,6 +226,16 @@ def test_unidentified_variances_have_no_boundary_p_value():
         fit.bootstrap(5, seed=1)
 
 
+def test_variances_that_the_fixed_effects_take_have_no_boundary_p_value():
+    data = DATA["Machines"]
+    with pytest.warns(bl.BlocklmmWarning, match="not identified"):
+        fit = bl.lmer("score ~ Machine + Worker + (1 | Worker)", data)
+    table = bl.ranova(fit)
+    assert table["LRT"].iloc[1] == 0
+    assert np.isnan(table["p_boundary"].iloc[1])
+    assert "do not identify" in repr(table)
+
+
 def test_a_null_model_on_the_boundary_is_said_to_be():
     data = DATA["Dyestuff2"].assign(x=np.tile(np.arange(5.0), 6))
     table = bl.ranova(bl.lmer("Yield ~ x + (x | Batch)", data))

@@ -185,7 +185,7 @@ def pseudo_inverse(information: FloatArray, sizes: FloatArray) -> tuple[FloatArr
     """
     scale = 1 / np.sqrt(np.where(sizes > 0, sizes, 1.0))
     values, vectors = np.linalg.eigh(information * np.outer(scale, scale))
-    known = values > _NOTHING * values.max(initial=0.0)
+    known = values > _NOTHING * values.max(initial=1.0)
     directions = scale[:, None] * vectors
     inverse = (directions[:, known] / values[known]) @ directions[:, known].T
     return inverse, directions[:, ~known]
