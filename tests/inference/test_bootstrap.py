@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from blocklmm import _core
+from blocklmm.inference.bootstrap import replicates
 from blocklmm.inference.nested.reduced import lambdas_of_statistics
 from scipy import stats
 
@@ -105,6 +106,18 @@ def test_reproducible_for_any_number_of_threads():
     d = fit.bootstrap(60, seed=c.seed)
     pd.testing.assert_frame_equal(c.to_frame(), d.to_frame(), check_exact=True)
     assert not c.to_frame().equals(a.to_frame())
+
+
+def test_threads_that_have_no_memory(monkeypatch):
+    fit = MODELS["balanced"]()  # 6 levels of 1 x 2 numbers
+    expected = fit.bootstrap(20, seed=1).to_frame()
+    monkeypatch.setattr(replicates, "memory_limit", lambda: 32.0 * 6 * 2 * 2.5)
+    with pytest.warns(bl.BlocklmmWarning, match="memory for 2 of 4 threads"):
+        found = fit.bootstrap(20, seed=1, n_threads=4).to_frame()
+    pd.testing.assert_frame_equal(found, expected)
+    monkeypatch.setattr(replicates, "memory_limit", lambda: 10.0)
+    with pytest.raises(bl.ModelSizeError, match="replicates of 6 levels"):
+        fit.bootstrap(20, seed=1)
 
 
 def test_intervals():

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from blocklmm import _core
 from blocklmm.arguments import require_count, require_seed
-from blocklmm.errors import InferenceError
+from blocklmm.errors import InferenceError, ModelSizeError, warn
 from blocklmm.inference.nested.reduced import ReducedModel, lambdas_of_statistics
 from blocklmm.machine import memory_limit
 from blocklmm.objective import blas_limit
@@ -23,6 +23,7 @@ FloatArray = npt.NDArray[np.float64]
 _MOST_EVALUATIONS = 200
 _TOLERANCE = 1e-16
 _CERTIFIED_TOLERANCE = 1e-8  # a ten-thousandth of a standard error, which no quantile sees
+_BYTES_A_NUMBER = 32.0  # of a level's cross products: their own, and what a thread makes of them
 _SECONDS_A_BATCH = 0.2  # between looks at Ctrl-C and the progress bar
 
 
@@ -123,6 +124,8 @@ def replicate(
     ------
     InferenceError
         If the model has no random effects.
+    ModelSizeError
+        If the statistics of one thread do not fit into memory.
     """
     if not problem.structure.blocks:
         raise InferenceError(
@@ -141,19 +144,20 @@ def replicate(
         memory_limit=memory_limit(),
         seed=drawing.seed,
     )
+    n_threads = _threads_that_fit(problem, len(models), drawing.n_threads)
     parts: list[list[dict[str, FloatArray]]] = []
     advance, close = _progress_bar(drawing)
-    done, batch = 0, drawing.n_threads
+    done, batch = 0, n_threads
     try:
         while done < drawing.n:
             size, start_time = min(batch, drawing.n - done), time.perf_counter()
             with blas_limit(problem.core):
-                parts.append(core.run(first=done, n=size, n_threads=drawing.n_threads))
+                parts.append(core.run(first=done, n=size, n_threads=n_threads))
             spent = time.perf_counter() - start_time
             done += size
             advance(size)
             growth = min(4.0, _SECONDS_A_BATCH / max(spent, 1e-6))
-            batch = max(drawing.n_threads, int(size * growth))
+            batch = max(n_threads, int(size * growth))
     finally:
         close()
     out = [
@@ -161,6 +165,22 @@ def replicate(
         for k, (model, reml, _) in enumerate(models)
     ]
     return out, core.seconds
+
+
+def _threads_that_fit(problem: Problem, n_models: int, n_threads: int) -> int:
+    """Return how many threads have memory for statistics and factors of their own."""
+    design, levels = problem.design, [f.n_levels for f in problem.statistics.factors]
+    numbers = [len(design.members(f)) * len(design.record_columns(f)) for f in range(len(levels))]
+    records = sum(size * n for size, n in zip(numbers, levels, strict=True))
+    needed = _BYTES_A_NUMBER * records * n_models
+    most = int(memory_limit() / max(needed, 1.0))
+    if most < 1:
+        raise ModelSizeError(
+            f"replicates of {sum(levels):,} levels need {needed / 1e9:.1f} GB, more than there is"
+        )
+    if most < n_threads:
+        warn(f"there is memory for {most} of {n_threads} threads: the others are left out")
+    return min(n_threads, most)
 
 
 def _in_users_units(
