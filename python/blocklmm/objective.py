@@ -65,6 +65,20 @@ class Structure:
         """Return theta for a lambda."""
         return np.array([matrix[i, j] for i, j in self.entries])
 
+    def is_singular(self, factor: FloatArray) -> bool:
+        """Tell whether a variance is zero or a correlation one.
+
+        Parameters
+        ----------
+        factor : array of shape (q, q)
+            Of T, in units in which the columns of Z have root mean square one.
+        """
+        for s in self.slices:
+            sizes = np.linalg.svd(factor[s, s], compute_uv=False)
+            if sizes[-1] <= 1e-4 * max(sizes[0], 1e-300) or sizes[-1] <= 1e-5:
+                return True
+        return False
+
     def canonical(self, factor: FloatArray) -> FloatArray:
         """Return the canonical lambda of a block diagonal factor: one for each T."""
         return _core.canonical_factor(blocks=self.blocks, factor=factor)

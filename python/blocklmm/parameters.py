@@ -190,12 +190,7 @@ class FittedParameters:
     @cached_property
     def singular(self) -> bool:
         """Whether a variance is zero or a correlation one."""
-        factor = self._optimum.factor
-        for s in self._problem.structure.slices:
-            sizes = np.linalg.svd(factor[s, s], compute_uv=False)
-            if sizes[-1] <= 1e-4 * max(sizes[0], 1e-300) or sizes[-1] <= 1e-5:
-                return True
-        return False
+        return self._problem.structure.is_singular(self._optimum.factor)
 
     @property
     def n_parameters(self) -> int:

@@ -243,6 +243,12 @@ def test_a_null_model_on_the_boundary_is_said_to_be():
     assert "approximate" not in repr(bl.ranova(bl.lmer("Reaction ~ Days + (Days|Subject)", SLEEP)))
 
 
+def test_a_null_model_is_on_the_boundary_in_any_units():
+    scaled = SLEEP.assign(Days=1e6 * SLEEP["Days"])
+    table = bl.ranova(bl.lmer("Reaction ~ Days + (Days || Subject)", scaled))
+    assert "approximate" not in repr(table)
+
+
 def test_the_order_of_joined_columns_is_of_no_account():
     data = DATA["Machines"]
     larger = bl.lmer("score ~ Machine + (1 | Worker) + (1 | Worker:Machine)", data)

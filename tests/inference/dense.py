@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import blocklmm as bl
 import numpy as np
 import pandas as pd
 
@@ -72,3 +73,17 @@ class Dense:
         """V^-1 less what the fixed effects take."""
         inverse = np.linalg.inv(self.V)
         return inverse - inverse @ self.X @ self.M @ self.X.T @ inverse
+
+
+def nearly_exact_fits(spread):
+    """Fits to noise, and to the same noise under fixed effects 10^8 times as large.
+
+    Group means are ``spread`` times as large as the noise in both.
+    """
+    data = made(36)
+    rng = np.random.default_rng(36)
+    own = rng.normal(size=len(data)) + spread * rng.normal(size=8)[data["a"]]
+    formula = "y ~ x + t + (1 | a)"
+    alone = bl.lmer(formula, data.assign(y=own))
+    fit = bl.lmer(formula, data.assign(y=own + 1e8 * (data["x"] - data["t"])))
+    return alone, fit

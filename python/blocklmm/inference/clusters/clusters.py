@@ -21,6 +21,7 @@ from blocklmm.statistics import GroupingFactor
 
 FloatArray = npt.NDArray[np.float64]
 
+ALONE = 1e-10  # what leaving a part out may leave of 1, and a coefficient still be known
 _AT_ONCE = 1 << 13  # clusters whose sums exist at one time,
 _NUMBERS_AT_ONCE = 1 << 23  # or fewer where they are large
 

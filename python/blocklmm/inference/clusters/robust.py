@@ -24,12 +24,11 @@ from blocklmm.inference.degrees_of_freedom.fixed_errors import ROBUST, FTest
 from blocklmm.inference.testing.tails import f_p_value
 from blocklmm.inference.testing.wald import uncorrelated, wald
 
-from .clusters import Clusters, find_clusters, require_blocks
+from .clusters import ALONE, Clusters, find_clusters, require_blocks
 
 FloatArray = npt.NDArray[np.float64]
 
 _FEWEST_DF = 1e-8
-_ALONE = 1e-10  # what leaving a cluster out may leave of 1, and a coefficient still be known
 _ADJUSTMENTS = {"CR2": _core.Adjustment.symmetric, "CR3": _core.Adjustment.jackknife}
 
 
@@ -267,7 +266,7 @@ def cluster_robust(
             meat += found["scores"].T @ found["scores"]
             if kind == "CR3":
                 shares = np.linalg.eigvalsh(found["leverage"])
-                n_needed += int((shares > 1 - _ALONE).any(axis=1).sum())
+                n_needed += int((shares > 1 - ALONE).any(axis=1).sum())
         if n_needed:
             warn(
                 f"without {n_needed} of the clusters of {clusters.factor.name!r}, one at a time, a "

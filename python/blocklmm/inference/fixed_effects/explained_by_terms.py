@@ -36,29 +36,7 @@ def r2_by_term(
     type: int | str = 3,  # noqa: A002
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """Return R squared of all fixed effects together, and of each term.
-
-    Parameters
-    ----------
-    fit : FittedParameters
-    errors : FixedErrors
-        Of its fixed effects.
-    type : {1, 2, 3}
-        SAS's type of hypothesis of a term.
-    level : float
-        Of the limits.
-
-    Returns
-    -------
-    DataFrame
-
-    Raises
-    ------
-    InferenceError
-        For asymptotic errors: with infinitely many degrees of freedom R squared is zero.
-    OptionError
-        For a type or level that is none.
-    """
+    """Return R squared of all fixed effects together, and of each term; see the fit's method."""
     tail = 0.5 * (1 - require_level(level))
     if errors.name == "asymptotic":
         raise InferenceError(

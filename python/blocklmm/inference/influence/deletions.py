@@ -13,8 +13,6 @@ from blocklmm.parameters import FittedParameters
 
 FloatArray = npt.NDArray[np.float64]
 
-ALONE = 1e-10  # what leaving a part out may leave of 1, and a coefficient still be known
-
 
 @dataclass(frozen=True, slots=True)
 class Deletions:

@@ -15,10 +15,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from blocklmm.effects import FittedEffects
-from blocklmm.inference.clusters.clusters import Clusters, find_clusters, require_blocks
+from blocklmm.inference.clusters.clusters import ALONE, Clusters, find_clusters, require_blocks
 
 from .deletion_steps import DeletionSteps
-from .deletions import ALONE, Deletions
+from .deletions import Deletions
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from blocklmm.errors import OptionError
 from blocklmm.fitted_rows import FittedRows
+from blocklmm.inference.clusters.clusters import ALONE
 
-from .deletions import ALONE
 from .rows import row_parts
 
 FloatArray = npt.NDArray[np.float64]

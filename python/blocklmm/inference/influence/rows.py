@@ -25,11 +25,12 @@ import pandas as pd
 
 from blocklmm import _core
 from blocklmm.fitted_rows import FittedRows
+from blocklmm.inference.clusters.clusters import ALONE
 from blocklmm.machine import one_blas_thread
 from blocklmm.objective import blas_limit
 from blocklmm.predict import IntArray, joint_errors, row_groups
 
-from .deletions import ALONE, Deletions
+from .deletions import Deletions
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -124,6 +124,10 @@ class ReducedModel:
             out[here] = np.sqrt(own / problem.units.n)
         return out
 
+    def in_units_of_columns(self, factor: FloatArray) -> FloatArray:
+        """Return a factor of T (r x r) in the user's units in those of :meth:`column_sizes`."""
+        return np.asarray(self.column_sizes()[:, None] * np.linalg.solve(self.centring(), factor))
+
     def core_model(self, reml: bool, factor: FloatArray) -> _core.BootstrapModel:
         """Return it as the core's bootstrap wants it.
 
@@ -134,8 +138,7 @@ class ReducedModel:
             Of T in the user's units, to start from.
         """
         parts = self.by_factor()
-        in_units = self.column_sizes()[:, None] * np.linalg.solve(self.centring(), factor)
-        first = self.lifted(in_units)
+        first = self.lifted(self.in_units_of_columns(factor))
         return _core.BootstrapModel(
             effects=[(f, K) for f, _, K in parts],
             x_columns=self.x_columns,
@@ -292,11 +295,7 @@ class ReducedFit:
     @property
     def is_singular(self) -> bool:
         """Whether a variance of its own is zero, or a correlation one."""
-        for s in self.model.structure.slices:
-            sizes = np.linalg.svd(self.factor[s, s], compute_uv=False)
-            if sizes[-1] <= 1e-4 * sizes[0] or sizes[-1] <= 1e-5:
-                return True
-        return False
+        return self.model.structure.is_singular(self.model.in_units_of_columns(self.factor))
 
     def embedded(self) -> FloatArray:
         """Return a factor of the larger model's T in its core's units, shape (q, q)."""
