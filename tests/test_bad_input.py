@@ -89,7 +89,7 @@ def test_names_equal_as_text_are_duplicates():
 
 @pytest.mark.parametrize(
     "data",
-    [None, 5, "data.csv", [1.0, 2.0], np.ones((3, 3)), DATA["y"], pl.Series([1.0])],
+    [None, 5, [1.0, 2.0], np.ones((3, 3)), DATA["y"], pl.Series([1.0])],
     ids=lambda data: type(data).__name__,
 )
 def test_what_is_no_table(data):

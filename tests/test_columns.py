@@ -38,14 +38,14 @@ def fixed_columns(formula, data=DATA, **options):
     """X with all its columns, dependent ones too, by name."""
     model = bl.LinearMixedModel(formula, data, **options)
     design = model._design
-    X = design.matrix(model._frame, [design.columns[k][0] for k in design.x_columns])
+    X = design.matrix(model._rows, [design.columns[k][0] for k in design.x_columns])
     return pd.DataFrame(X, columns=design.x_names)
 
 
 def random_columns(formula, data=DATA, **options):
     model = bl.LinearMixedModel(formula, data, **options)
     design = model._design
-    Z = design.matrix(model._frame, [design.columns[k][0] for k in range(design.n_random)])
+    Z = design.matrix(model._rows, [design.columns[k][0] for k in range(design.n_random)])
     return pd.DataFrame(Z, columns=design.z_names)
 
 

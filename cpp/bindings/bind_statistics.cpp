@@ -1,3 +1,4 @@
+#include "arrays.hpp"
 #include "bindings.hpp"
 #include "errors.hpp"
 #include "rank.hpp"
@@ -7,29 +8,6 @@ namespace py = pybind11;
 
 namespace blocklmm::python {
 namespace {
-
-Scalar scalar_of(const py::dtype& dtype) {
-  const char kind = dtype.kind();
-  const auto size = dtype.itemsize();
-  if (kind == 'b') return Scalar::boolean;
-  if (kind == 'f' && size == 8) return Scalar::f64;
-  if (kind == 'f' && size == 4) return Scalar::f32;
-  if (kind == 'i' && size == 8) return Scalar::i64;
-  if (kind == 'i' && size == 4) return Scalar::i32;
-  if (kind == 'i' && size == 2) return Scalar::i16;
-  if (kind == 'i' && size == 1) return Scalar::i8;
-  if (kind == 'u' && size == 8) return Scalar::u64;
-  if (kind == 'u' && size == 4) return Scalar::u32;
-  if (kind == 'u' && size == 2) return Scalar::u16;
-  if (kind == 'u' && size == 1) return Scalar::u8;
-  throw InvalidArgument("columns are arrays of native floats, integers or booleans");
-}
-
-Source source_of(const py::array& array, Index n_rows) {
-  require(array.ndim() == 1 && array.shape(0) == n_rows, "columns are vectors of equal length");
-  require(array.dtype().byteorder() != '>', "columns are in the machine's byte order");
-  return {static_cast<const std::byte*>(array.data()), array.strides(0), scalar_of(array.dtype())};
-}
 
 Recipe recipe_of(const py::tuple& spec) {
   const auto kind = spec[0].cast<std::string>();
@@ -100,17 +78,6 @@ py::array_t<std::int64_t> level_rows(const Statistics& self, Index factor) {
   auto view = out.mutable_unchecked<1>();
   for (Index i = 0; i < records.n_levels(); ++i) view(i) = records.n_rows(i);
   return out;
-}
-
-template <class T>
-py::array_t<T> array_of(const std::vector<T>& values) {
-  return py::array_t<T>(static_cast<Index>(values.size()), values.data());
-}
-
-template <class T>
-std::vector<T> vector_of(const py::handle& object) {
-  const auto array = object.cast<py::array_t<T, py::array::c_style>>();
-  return {array.data(), array.data() + array.size()};
 }
 
 // (major, minor, block size, start, level, values) of each two factors.
@@ -192,7 +159,30 @@ void bind_statistics(py::module_& module) {
           },
           py::arg("sources"), py::arg("labels"), py::arg("bases"), py::arg("n_rows"),
           py::arg("n_threads"))
-      .def("finish", &Statistics::finish, py::call_guard<py::gil_scoped_release>())
+      .def("grow", &Statistics::grow, py::arg("factor"), py::arg("n_slots"))
+      .def("in_columns", &Statistics::in_columns, py::arg("columns"), py::arg("by_factor"),
+           py::arg("shift"), py::call_guard<py::gil_scoped_release>())
+      .def(
+          "merge",
+          [](Statistics& self, const Statistics& other, const std::vector<py::array>& levels) {
+            std::vector<std::vector<Index>> numbers;
+            for (const py::array& of_factor : levels)
+              numbers.push_back(vector_of<Index>(of_factor));
+            const py::gil_scoped_release released;
+            self.merge(other, numbers);
+          },
+          py::arg("other"), py::arg("levels"))
+      .def("finish",
+           [](Statistics& self) {
+             std::vector<std::vector<Index>> kept;
+             {
+               const py::gil_scoped_release released;
+               kept = self.finish();
+             }
+             py::list out;
+             for (const std::vector<Index>& slots : kept) out.append(array_of(slots));
+             return out;
+           })
       .def("without", &Statistics::without, py::arg("level"), py::arg("n_random"),
            py::call_guard<py::gil_scoped_release>())
       .def("cross_products", &Statistics::cross_products)

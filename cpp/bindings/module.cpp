@@ -16,6 +16,7 @@ PYBIND11_MODULE(_core, module) {
       PyErr_SetObject(too_large.ptr(), pybind11::float_(error.bytes).ptr());
     }
   });
+  blocklmm::python::bind_labels(module);
   blocklmm::python::bind_statistics(module);
   blocklmm::python::bind_objective(module);
   blocklmm::python::bind_sparse_objective(module);

@@ -95,6 +95,39 @@ void LevelPairs::add(const Block& block, const std::vector<const std::int64_t*>&
     add_rows<false>(block, major, minor, n, owner);
 }
 
+void LevelPairs::grow(Index factor, Index n_slots) {
+  Side& side = factor == major_.factor ? major_ : minor_;
+  require(factor == side.factor && n_slots >= side.n_slots && n_slots < static_cast<Index>(kNone),
+          "fewer than 2^32 levels of a factor");
+  side.n_slots = n_slots;
+  last_partner_.resize(static_cast<std::size_t>(major_.n_slots), kNone);
+  last_entry_.resize(static_cast<std::size_t>(major_.n_slots), kNone);
+}
+
+void LevelPairs::add(const PairBlocks& blocks, const std::vector<std::vector<Index>>& slots) {
+  const bool is_turned = blocks.major != major_.factor;
+  const auto q = static_cast<Index>(major_.z.size()), s = static_cast<Index>(minor_.z.size());
+  require(
+      blocks.major + blocks.minor == major_.factor + minor_.factor && blocks.block_size == q * s,
+      "blocks of the same factors");
+  const auto& row_slots = slots[static_cast<std::size_t>(blocks.major)];
+  const auto& column_slots = slots[static_cast<std::size_t>(blocks.minor)];
+  const double* from = blocks.values.data();
+  for (std::size_t row = 0; row + 1 < blocks.start.size(); ++row)
+    for (Index at = blocks.start[row]; at < blocks.start[row + 1]; ++at, from += q * s) {
+      Index i = row_slots[row];
+      Index j = column_slots[static_cast<std::size_t>(blocks.level[static_cast<std::size_t>(at)])];
+      if (is_turned) std::swap(i, j);
+      Stripe& stripe = stripes_[static_cast<std::size_t>(stripe_of(i))];
+      const auto key = (static_cast<std::uint64_t>(i) << 32) | static_cast<std::uint64_t>(j);
+      const std::uint32_t entry = stripe.find_or_add(key, static_cast<std::size_t>(q * s));
+      double* to =
+          stripe.values.data() + static_cast<std::size_t>(entry) * static_cast<std::size_t>(q * s);
+      for (Index b = 0; b < s; ++b)
+        for (Index a = 0; a < q; ++a) to[a + q * b] += from[is_turned ? b + s * a : a + q * b];
+    }
+}
+
 PairBlocks LevelPairs::finish(const std::vector<std::vector<Index>>& kept) {
   last_partner_ = {};
   last_entry_ = {};

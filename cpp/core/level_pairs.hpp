@@ -39,6 +39,12 @@ class LevelPairs {
   void add(const Block& block, const std::vector<const std::int64_t*>& slots, Index n,
            const Owner& owner);
 
+  bool is_of(Index factor) const { return factor == major_.factor || factor == minor_.factor; }
+  // A factor gets more slots.
+  void grow(Index factor, Index n_slots);
+  // Adds the blocks of other rows, whose level i of factor f is slot slots[f][i] here.
+  void add(const PairBlocks& blocks, const std::vector<std::vector<Index>>& slots);
+
   // Takes the slots that remain of each factor; the tables are given up.
   PairBlocks finish(const std::vector<std::vector<Index>>& kept);
 

@@ -27,6 +27,23 @@ Index LevelRecords::position_of_column(Index a, Index b) const {
   return position(a, static_cast<Index>(at - columns_.begin()));
 }
 
+void LevelRecords::grow(Index n_slots) {
+  require(n_slots >= n_levels_, "slots are not taken away");
+  n_levels_ = n_slots;
+  records_.resize(static_cast<std::size_t>(n_slots * size_), 0.0);
+}
+
+void LevelRecords::merge(const LevelRecords& other, const std::vector<Index>& levels) {
+  require(other.columns_ == columns_ && other.q_ == q_, "records of the same columns");
+  require(static_cast<Index>(levels.size()) == other.n_levels_, "a level for each level");
+  for (std::size_t i = 0; i < levels.size(); ++i) {
+    require(levels[i] >= 0 && levels[i] < n_levels_, "a level's number");
+    const double* from = other.record(static_cast<Index>(i));
+    double* to = record(levels[i]);
+    for (Index k = 0; k < size_; ++k) to[k] += from[k];
+  }
+}
+
 std::vector<Index> LevelRecords::finish() {
   std::vector<Index> kept;
   for (Index i = 0; i < n_levels_; ++i) {

@@ -30,6 +30,10 @@ class LevelRecords {
   void add(const Block& block, const OwnRows& own) {
     add_(block, own, q_, static_cast<Index>(columns_.size()), size_, records_.data());
   }
+  // Slots without rows are added at the end.
+  void grow(Index n_slots);
+  // Adds the records of the same columns of other rows, whose level i is level levels[i] here.
+  void merge(const LevelRecords& other, const std::vector<Index>& levels);
   // Removes levels without rows; returns the slots that remain, in order.
   std::vector<Index> finish();
 

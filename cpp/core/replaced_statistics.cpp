@@ -59,12 +59,11 @@ Response Statistics::whole_response() const {
 }
 
 Statistics Statistics::with_effects(const Effects& effects) const {
-  for (const Matrix& fits : group_fits_)
-    if (fits.size()) {
-      Statistics whole = *this;
-      whole.replace_response(whole_response());
-      return whole.with_effects(effects);
-    }
+  if (has_group_fits()) {
+    Statistics whole = *this;
+    whole.replace_response(whole_response());
+    return whole.with_effects(effects);
+  }
   State out = state();
   out.factors.clear();
   out.pairs.clear();

@@ -93,6 +93,15 @@ void Statistics::adopt(const Vector& shift, const Vector& response_fit,
   shift_known_ = true;
 }
 
+void Statistics::grow(Index f, Index n_slots) {
+  require(!finished_ && f >= 0 && f < n_factors(), "a factor of open statistics");
+  if (n_slots == factor(f).n_levels()) return;
+  require(group_fits(f).size() == 0, "slots for which there are fits");
+  factors_[static_cast<std::size_t>(f)].grow(n_slots);
+  for (LevelPairs& pairs : open_pairs_)
+    if (pairs.is_of(f)) pairs.grow(f, n_slots);
+}
+
 void Statistics::choose_shift(const std::vector<Source>& sources, Index n_rows) {
   shift_known_ = true;
   const Index u = n_columns();
@@ -362,6 +371,19 @@ Matrix Statistics::unpacked(const PairwiseSum<Vector>& sum) const {
       C(i, j) = C(j, i) = packed[packed_place(i, j)];
     }
   return C;
+}
+
+Vector Statistics::packed(const Matrix& C) const {
+  Vector out = Vector::Zero(packed_size());
+  for (Index i = 0; i < n_columns(); ++i)
+    for (Index j = 0; j <= i; ++j) out[packed_place(i, j)] = C(i, j);
+  return out;
+}
+
+bool Statistics::has_group_fits() const {
+  for (const Matrix& fits : group_fits_)
+    if (fits.size()) return true;
+  return false;
 }
 
 Matrix Statistics::cross_products() const { return unpacked(cross_); }

@@ -79,6 +79,9 @@ class Statistics {
   // stays with the statistics.
   void adopt(const Vector& shift, const Vector& response_fit, std::vector<Matrix> group_fits);
 
+  // A factor gets more slots, for levels that are met in the rows to come.
+  void grow(Index factor, Index n_slots);
+
   // Adds n_rows rows. `labels` are integers, one column for each factor; label - base is the row's
   // level, and < 0 missing.
   void update(const std::vector<Source>& sources, const std::vector<Source>& labels,
@@ -122,6 +125,16 @@ class Statistics {
   // the first n_random columns are Z. Sums and log weights stay those of all rows.
   Statistics without(Index level, Index n_random) const;
 
+  // After finish(), of statistics without group fits. See merged_statistics.cpp.
+  //
+  // The same rows in other columns, U M. By factor, M of its record's columns, those of Z among
+  // themselves. `shift` is that of the new columns.
+  Statistics in_columns(const Matrix& M, const std::vector<Matrix>& M_by_factor,
+                        const Vector& shift) const;
+  // Adds the statistics of other rows, in the same columns about the same shift. By factor, the
+  // level here of each level there; those from n_levels on are new.
+  void merge(const Statistics& other, const std::vector<std::vector<Index>>& levels);
+
   // All that later computations need, after finish(): for saving.
   struct FactorState {
     std::vector<Index> columns;
@@ -151,6 +164,8 @@ class Statistics {
   Response whole_response() const;
   static Index packed_place(Index i, Index j);
   Matrix unpacked(const PairwiseSum<Vector>& sum) const;
+  Vector packed(const Matrix& C) const;
+  bool has_group_fits() const;
   void choose_shift(const std::vector<Source>& sources, Index n_rows);
   void run_block(const std::vector<Source>& sources, const std::vector<Source>& labels,
                  const std::vector<std::int64_t>& bases, Index first, Index n, const Owner& owner,

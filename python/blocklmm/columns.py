@@ -6,7 +6,6 @@ its contrasts where the term without it is in the model, and one indicator per l
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import product
@@ -14,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from formulaic.transforms.contrasts import Contrasts
 
 from .design import Design, SourceKey
-from .errors import DataError, FormulaError, OptionError, did_you_mean, labels_phrase
+from .errors import DataError, FormulaError, labels_phrase
 from .expressions import Expression
 from .factors import (
     CategoryFactor,
@@ -25,14 +25,16 @@ from .factors import (
     Factor,
     NumericFactor,
     categories_of,
-    contrasts_of,
-    parse_category,
+    contrasts_by_column,
+    kind_of,
 )
-from .formula import Formula, Term, arithmetic, in_r
+from .formula import Formula, Term, arithmetic, factors_of, in_r, values_of
 from .frames import Categories, Frame, array_column, require_numbers
+from .learning import Learnt, learn
+from .levels import declared_levels, met_levels, require_category, without_levels
+from .rows import Rows
 
 Recipe = tuple[Any, ...]
-_MOST_LEVELS = 10_000  # of a category outside the groups: X'X of more fills the memory
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -49,32 +51,46 @@ class Coded:
 
 def build(
     formula: Formula,
-    frame: Frame,
+    rows: Rows,
     weights: Any = None,
     offset: Any = None,
     contrasts: Mapping[str, Any] | None = None,
-    rows: npt.NDArray[np.bool_] | None = None,
+    levels: Mapping[str, Sequence[Any]] | None = None,
+    unmet: Mapping[str, Sequence[Any]] | None = None,
+    progress: bool | None = None,
 ) -> Design:
-    """Plan the columns of a formula on a frame.
+    """Plan the columns of a formula on rows.
 
     Parameters
     ----------
     formula : Formula
-    frame : Frame
-        The training data; levels and states are learnt from it.
+    rows : Rows
+        The training data; levels and states are learnt from them, of rows that come in chunks by
+        a pass of its own where there are any to learn.
     weights, offset : str, array of shape (n,) or None
-        A column's name, or the values.
+        A column's name, or the values; the name, where rows come in chunks.
     contrasts : mapping from column to contrasts, optional
         ``"treatment"``, ``"sum"``, ``"helmert"``, ``"diff"``, ``"poly"``, or an object of
         formulaic's ``contr``.
-    rows : array of shape (n,), optional
-        The rows whose levels count, where some are known to miss other values.
+    levels : mapping from column to sequence, optional
+        Levels in order, of categories of which the data need not have all.
+    unmet : mapping from category to sequence, optional
+        Levels that are in the data, but in no row without missing values: they are left out.
+    progress : bool, optional
 
     Raises
     ------
     DataError, FormulaError
     """
-    return _Builder(formula, frame, contrasts or {}, rows).build(weights, offset)
+    head = rows.head
+    given = {} if contrasts is None else contrasts
+    declared = declared_levels(levels, head.names)
+    known = contrasts_by_column(given, head)
+    learnt = None
+    if not isinstance(rows, Frame):
+        values = values_of(formula, weights, offset)
+        learnt = learn(factors_of(formula), values, rows, known, declared, progress)
+    return _Builder(formula, head, known, declared, learnt, unmet or {}).build(weights, offset)
 
 
 def coded_by_contrasts(
@@ -98,23 +114,15 @@ class _Builder:
         self,
         formula: Formula,
         frame: Frame,
-        contrasts: Mapping[str, Any],
-        rows: npt.NDArray[np.bool_] | None,
+        contrasts: Mapping[str, Contrasts | None],
+        declared: Mapping[str, pd.Index[Any]],
+        learnt: Learnt | None,
+        unmet: Mapping[str, Sequence[Any]],
     ) -> None:
         self.design = Design(formula)
         self.frame = frame
-        self.rows = rows
-        if not isinstance(contrasts, Mapping):
-            raise OptionError(
-                f"contrasts are a dict of columns and contrasts, {{'a': 'sum'}}, not {contrasts!r}"
-            )
-        self.contrasts = {k: contrasts_of(k, v) for k, v in contrasts.items()}
-        for name in contrasts:
-            if name not in frame:
-                raise DataError(
-                    f"contrasts are given for {name!r}, which is no column of the data."
-                    f"{did_you_mean(name, frame.names)}"
-                )
+        self.contrasts, self.declared, self.learnt = contrasts, declared, learnt
+        self.unmet = unmet
         self._recipe_of: dict[Any, int] = {}
         self._columns_of: dict[tuple[int, bool], list[int]] = {}
 
@@ -176,6 +184,11 @@ class _Builder:
         """Return the recipe of a column's name, an expression, or an array of values."""
         if isinstance(given, str):
             return self._value(arithmetic(given), role)
+        if self.learnt is not None:
+            raise DataError(
+                f"{role} of rows that come in chunks can't be an array: make it a column of the "
+                "data and give its name"
+            )
         self.frame.require_same_index(role, given)
         column = array_column(role, given)
         if len(column.array) != self.frame.n_rows:
@@ -317,56 +330,37 @@ class _Builder:
         return factors[text]
 
     def _make_factor(self, text: str) -> Factor:
-        frame = self.frame
-        name = text.strip("`")
-        if name in frame:
-            column = frame.column(name)
-            if not isinstance(column, Categories) and not column.is_boolean:
-                if name in self.contrasts:
-                    return self._category(text, name, self.contrasts[name])
-                return NumericFactor(name)
-            return self._category(text, name, self.contrasts.get(name))
-        if text.startswith("C(") and text.endswith(")"):
-            inner, contrasts = parse_category(text)
-            column_or_expression: str | Expression = inner.strip("`")
-            if inner.strip("`") not in frame:
-                column_or_expression = Expression(inner, frame)
-            given = contrasts if contrasts is not None else self.contrasts.get(inner)
-            return self._category(text, column_or_expression, given)
-        if re.fullmatch(r"`[^`]*`|[\w.]+", text):
-            raise DataError(
-                f"there is no column {name!r} in the data.{did_you_mean(name, frame.names)}"
-            )
-        return ExpressionFactor(Expression(text, frame))
+        kind, column, contrasts = kind_of(text, self.frame, self.contrasts)
+        if kind == "number":
+            assert isinstance(column, str)
+            return NumericFactor(column)
+        if kind == "expression":
+            assert isinstance(column, str)
+            return ExpressionFactor(self._expression(column))
+        name = column if column in self.frame else ""
+        return self._category(text, column if name else self._expression(column), contrasts, name)
+
+    def _expression(self, text: str) -> Expression:
+        known = None if self.learnt is None else self.learnt.expressions.get(text)
+        return Expression(text, self.frame) if known is None else known
 
     def _category(
-        self, text: str, column: str | Expression, contrasts: Contrasts | None
+        self, text: str, column: str | Expression, contrasts: Contrasts | None, name: str
     ) -> CategoryFactor:
+        if name in self.declared:
+            return CategoryFactor(text, column, self.declared[name], contrasts, is_declared=True)
+        if self.learnt is not None:
+            levels = without_levels(self.learnt.levels[text], self.unmet.get(text, ()))
+            return CategoryFactor(text, column, levels, contrasts)
         found = categories_of(text, column, self.frame)
-        codes = found.codes if self.rows is None else found.codes[self.rows]
-        counts = np.bincount(codes[codes >= 0], minlength=len(found.levels))
-        used = np.flatnonzero(counts)
-        if len(used) == 0:
-            raise DataError(f"column {text!r} has no values: all rows are missing")
-        n_rows = self.frame.n_rows if self.rows is None else int(self.rows.sum())
-        if len(used) > max(100, n_rows // 2) or len(used) > _MOST_LEVELS:
-            raise DataError(
-                f"column {text!r} has {len(used)} different values in {n_rows} rows "
-                f"({labels_phrase(found.levels[used[:3]])}, …), too many for a category: are they "
-                f"numbers stored as text, or groups for a random effect, (1 | {text})?"
-            )
-        levels = found.levels[used]
-        order = np.arange(len(used))
-        if not found.ordered_levels:
-            order = np.asarray(levels.argsort())
-            levels = levels[order]
-        place = np.full(len(found.levels) + 1, -1, dtype=np.int64)
-        place[used[order]] = np.arange(len(used))
+        levels = without_levels(met_levels(found), self.unmet.get(text, ()))
+        require_category(text, levels, self.frame.n_rows)
+        place = np.append(levels.get_indexer(found.levels), -1)
         codes = found.codes
         if not np.array_equal(place[:-1], np.arange(len(found.levels))):
             codes = place.astype(np.int32)[codes]
         training = Categories(text, codes, levels, ordered_levels=True)
-        return CategoryFactor(text, column, levels, contrasts, (self.frame, training))
+        return CategoryFactor(text, column, levels, contrasts, _training=(self.frame, training))
 
     def _ones(self, terms: Sequence[Term], x: list[tuple[Term, Coded]]) -> FloatArray | None:
         """Coefficients that make X a column of ones: the intercept, or a full set of indicators."""

@@ -16,6 +16,7 @@ from .frames import Frame, Numbers, Source
 
 Recipe = tuple[Any, ...]
 FloatArray = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(slots=True)
@@ -121,12 +122,33 @@ class Design:
         """Return the name of a source for messages."""
         return self.sources[source].label
 
-    def loses_levels(self, rows: npt.NDArray[np.bool_]) -> bool:
-        """Tell whether a category has a level in none of some rows of the training data."""
-        return any(
-            isinstance(factor, CategoryFactor) and factor.loses_levels(rows)
-            for factor in self._factors.values()
-        )
+    def level_masks(self) -> dict[str, Mask]:
+        """Return a mask of all levels of each category; of those declared none."""
+        return {
+            text: np.ones(len(factor.levels), dtype=bool)
+            for text, factor in self._factors.items()
+            if isinstance(factor, CategoryFactor) and not factor.is_declared
+        }
+
+    def still_unmet(
+        self, unmet: dict[str, Mask], frame: Frame, rows: Mask | None
+    ) -> dict[str, Mask]:
+        """Return masks of levels less those that some rows of a frame have (None: all rows)."""
+        out = {}
+        for text, mask in unmet.items():
+            left = mask & ~self._category(text).met_levels(frame, rows)
+            if left.any():
+                out[text] = left
+        return out
+
+    def levels_of(self, text: str, mask: Mask) -> list[Any]:
+        """Return some levels of a category."""
+        return list(self._category(text).levels[mask])
+
+    def _category(self, text: str) -> CategoryFactor:
+        factor = self._factors[text]
+        assert isinstance(factor, CategoryFactor)
+        return factor
 
     def learnt_from_data(self) -> str:
         """Return the text of an expression that depends on all rows, such as poly; or nothing."""
@@ -143,11 +165,6 @@ class Design:
             if isinstance(factor, ExpressionFactor)
         }
         return {text: count for text, count in counts.items() if count}
-
-    @property
-    def has_categories(self) -> bool:
-        """Whether any factor is a category."""
-        return any(isinstance(factor, CategoryFactor) for factor in self._factors.values())
 
     def __getstate__(self) -> dict[str, Any]:
         # Arrays are rows of data, which a pickle leaves behind; that they were given stays known.

@@ -19,7 +19,7 @@ from formulaic import Formula as FormulaicFormula
 from formulaic import ModelSpec
 from formulaic.errors import FormulaicError
 
-from .errors import DataError, FormulaError, did_you_mean, rows_phrase
+from .errors import DataError, FormulaError, rows_phrase
 from .frames import Frame
 
 FloatArray = npt.NDArray[np.float64]
@@ -41,7 +41,9 @@ class Expression:
     text : str
         Python source, as it stands in the formula.
     frame : Frame
-        The training data.
+        The training data, or their first rows.
+    training : DataFrame, optional
+        All rows of the expression's variables, where the frame has the first ones only.
 
     Raises
     ------
@@ -49,7 +51,7 @@ class Expression:
         If the expression can't be evaluated, names no column, or gives no numbers.
     """
 
-    def __init__(self, text: str, frame: Frame) -> None:
+    def __init__(self, text: str, frame: Frame, training: pd.DataFrame | None = None) -> None:
         self.text = text
         self._quoted = text = _quote_names(text, frame)
         calls = _calls(text)
@@ -57,7 +59,9 @@ class Expression:
         self.variables = _variables(text, frame)
         self._whole: FloatArray | None = None
         self._learnt_from = frame
-        if self.is_rowwise:
+        if training is not None:
+            probe = training
+        elif self.is_rowwise:
             probe = frame.slice(self.variables, 0, min(frame.n_rows, 64))
         else:
             probe = frame.slice(self.variables, 0, frame.n_rows)
@@ -92,7 +96,7 @@ class Expression:
                 made = np.isnan(values).any(axis=1)
                 if made.any():
                     made &= data.notna().all(axis=1).to_numpy()
-                    self.not_a_number[start] = int(made.sum())
+                    self.not_a_number[frame.first_row + start] = int(made.sum())
             elif frame is self._learnt_from:
                 values = self._whole[start:stop]
             else:
@@ -131,6 +135,26 @@ class Expression:
         except Exception as error:
             raise DataError(f"{self.text!r} can't be evaluated on these data: {error}") from error
         return matrix.model_spec, np.asarray(matrix, dtype=np.float64)
+
+
+def needs_training(text: str, frame: Frame) -> list[str]:
+    """Return the columns of which an expression learns a state; none where it works row by row.
+
+    Raises
+    ------
+    DataError
+        If it depends on whole columns in another way than by a state, so that it can't be
+        evaluated chunk by chunk.
+    """
+    calls = _calls(_quote_names(text, frame))
+    if calls <= _ROWWISE:
+        return []
+    if not calls <= _ROWWISE | _STATEFUL:
+        raise DataError(
+            f"{text!r} depends on the whole column and can't be evaluated on rows that come in "
+            "chunks; use center(), scale() or poly(), or make it a column of the data"
+        )
+    return _variables(_quote_names(text, frame), frame)
 
 
 def _calls(text: str) -> set[str]:
@@ -207,7 +231,7 @@ def _variables(text: str, frame: Frame) -> list[str]:
     if unknown:
         raise DataError(
             f"there is no column {unknown[0]!r} in the data, which {text!r} needs."
-            f"{did_you_mean(unknown[0], frame.names)}"
+            f"{frame.hint(unknown[0])}"
         )
     if not known:
         raise FormulaError(f"{text!r} names no column of the data")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,13 @@ import pandas as pd
 from formulaic.transforms import TRANSFORMS
 from formulaic.transforms.contrasts import Contrasts, TreatmentContrasts
 
-from .errors import DataError, FormulaError, labels_phrase, rows_phrase
+from .errors import (
+    DataError,
+    FormulaError,
+    OptionError,
+    labels_phrase,
+    rows_phrase,
+)
 from .expressions import Expression
 from .frames import Array, Categories, Frame, Source, require_numbers
 
@@ -67,7 +74,8 @@ class CategoryFactor:
     column: str | Expression
     levels: pd.Index[Any]
     contrasts: Contrasts | None
-    _training: tuple[Frame, Categories] | None
+    is_declared: bool = False  # levels by the user's word: some may have no rows
+    _training: tuple[Frame, Categories] | None = None
 
     def source(self, frame: Frame, part: int) -> Source:  # noqa: ARG002
         """Return the codes of these levels in a frame.
@@ -81,28 +89,31 @@ class CategoryFactor:
             return self._training[1]
         found = categories_of(self.text, self.column, frame)
         place = self.levels.get_indexer(found.levels)
-        used = np.unique(found.codes[found.codes >= 0])
-        unseen = [found.levels[k] for k in used if place[k] < 0]
-        if unseen:
-            raise DataError(
-                f"column {self.text!r} has levels that the model was not fitted with: "
-                f"{labels_phrase(unseen)}"
-            )
+        if (place < 0).any():
+            used = np.unique(found.codes[found.codes >= 0])
+            unseen = [found.levels[k] for k in used if place[k] < 0]
+            if unseen:
+                why = "were not declared" if self.is_declared else "the model was not fitted with"
+                raise DataError(
+                    f"column {self.text!r} has levels that {why}: {labels_phrase(unseen)}"
+                )
         codes = np.append(place, -1)[found.codes]
         return Categories(self.text, codes, self.levels, ordered_levels=True)
 
-    def loses_levels(self, rows: npt.NDArray[np.bool_]) -> bool:
-        """Tell whether a level has no row among some rows of the training data."""
-        if self._training is None:
-            return False
-        codes = self._training[1].codes[rows]
-        return bool((np.bincount(codes[codes >= 0], minlength=len(self.levels)) == 0).any())
+    def met_levels(self, frame: Frame, rows: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
+        """Tell which levels some rows of a frame have; all of its rows, where none are given."""
+        if rows is None and self._training is not None and self._training[0] is frame:
+            return np.ones(len(self.levels), dtype=bool)
+        codes = self.source(frame, 0).rows(0, frame.n_rows)
+        codes = codes if rows is None else codes[rows]
+        counts = np.bincount(codes[codes >= 0], minlength=len(self.levels))
+        return np.asarray(counts > 0)
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return self.text, self.column, self.levels, self.contrasts
+        return self.text, self.column, self.levels, self.contrasts, self.is_declared
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.text, self.column, self.levels, self.contrasts = state
+        self.text, self.column, self.levels, self.contrasts, self.is_declared = state
         self._training = None
 
     def coding(
@@ -219,3 +230,57 @@ def contrasts_of(column: str, given: Any) -> Contrasts | None:
         raise DataError(f"contrasts of {column!r} are {given!r}, which is no set of contrasts")
     is_default = type(given) is TreatmentContrasts and not isinstance(given.base, str | int)
     return None if is_default else given
+
+
+def contrasts_by_column(given: Any, frame: Frame) -> dict[str, Contrasts | None]:
+    """Return the contrasts that the user gives, by column.
+
+    Raises
+    ------
+    OptionError
+        If they are no mapping.
+    DataError
+        If the data have no such column, or they are no contrasts.
+    """
+    if not isinstance(given, Mapping):
+        raise OptionError(
+            f"contrasts are a dict of columns and contrasts, {{'a': 'sum'}}, not {given!r}"
+        )
+    out = {k: contrasts_of(k, v) for k, v in given.items()}
+    for name in given:
+        if name not in frame:
+            raise DataError(
+                f"contrasts are given for {name!r}, which is no column of the data."
+                f"{frame.hint(name)}"
+            )
+    return out
+
+
+def kind_of(
+    text: str, frame: Frame, contrasts: Mapping[str, Contrasts | None]
+) -> tuple[str, str, Contrasts | None]:
+    """Return what a factor of a term is.
+
+    Returns
+    -------
+    (kind, text, contrasts)
+        "number" and a column's name; "category" and a column's name or an expression, with its
+        contrasts; "expression" and the expression.
+
+    Raises
+    ------
+    DataError
+        If it is a name, but not of a column.
+    """
+    name = text.strip("`")
+    if name in frame:
+        column = frame.column(name)
+        is_category = isinstance(column, Categories) or column.is_boolean or name in contrasts
+        return "category" if is_category else "number", name, contrasts.get(name)
+    if text.startswith("C(") and text.endswith(")"):
+        inner, own = parse_category(text)
+        inner = inner.strip("`") if inner.strip("`") in frame else inner
+        return "category", inner, own if own is not None else contrasts.get(inner)
+    if re.fullmatch(r"`[^`]*`|[\w.]+", text):
+        raise DataError(f"there is no column {name!r} in the data.{frame.hint(name)}")
+    return "expression", text, None

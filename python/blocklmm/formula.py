@@ -113,6 +113,19 @@ def _parse(text: str) -> Formula:
     return Formula(text, arithmetic(response), tuple(kept), tuple(random), tuple(offsets))
 
 
+def factors_of(formula: Formula) -> list[str]:
+    """Return the factors of a formula's terms, those left of bars included."""
+    terms = [*formula.fixed, *(term for random in formula.random for term in random.terms)]
+    return list(dict.fromkeys(factor for term in terms for factor in term))
+
+
+def values_of(formula: Formula, *others: object) -> list[str]:
+    """Return what a formula reads as values: response, offsets, and others where they are texts."""
+    texts = [formula.response, *formula.offsets]
+    texts += [arithmetic(value) for value in others if isinstance(value, str)]
+    return list(dict.fromkeys(texts))
+
+
 def arithmetic(text: str) -> str:
     """Translate what is no term but a value: a response, an offset, weights."""
     return _translate(text, 0, len(text), is_value=True).text.strip()

@@ -7,7 +7,7 @@ array are converted slice by slice, so that no converted copy of a whole column 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -92,6 +92,13 @@ class Frame:
     Parameters
     ----------
     data : pandas, polars or pyarrow table, mapping of arrays, or anything narwhals reads
+    first_row : int
+        The number of its first row, where it is a chunk of other rows.
+
+    Attributes
+    ----------
+    known_names : sequence of str
+        All columns that there are, where the frame has some of them only: for hints.
 
     Raises
     ------
@@ -99,8 +106,10 @@ class Frame:
         If the data are no table, have two columns of one name, or columns of unequal length.
     """
 
-    def __init__(self, data: Any) -> None:
+    def __init__(self, data: Any, first_row: int = 0) -> None:
         self._columns: dict[str, Column] = {}
+        self.first_row = first_row
+        self.known_names: Sequence[str] = ()
         if isinstance(data, Mapping):
             data = _from_mapping(data)
         if isinstance(data, pd.DataFrame):
@@ -126,8 +135,31 @@ class Frame:
         if self.n_rows == 0:
             raise DataError("the data have no rows")
 
+    def hint(self, name: str) -> str:
+        """Return the nearest column's name as a question, or nothing."""
+        return did_you_mean(name, self.known_names or self.names)
+
     def __contains__(self, name: str) -> bool:
         return name in self.names
+
+    @property
+    def head(self) -> Frame:
+        """The frame itself: as rows of a model, a frame is all there are."""
+        return self
+
+    @property
+    def is_rereadable(self) -> bool:
+        """Whether it can be read more than once: always."""
+        return True
+
+    @property
+    def total(self) -> int:
+        """The number of rows."""
+        return self.n_rows
+
+    def frames(self, n_threads: int = 1) -> Iterator[Frame]:  # noqa: ARG002
+        """Return the frame itself, as the only one."""
+        yield self
 
     @property
     def index(self) -> pd.Index[Any]:
@@ -166,9 +198,7 @@ class Frame:
         """
         if name not in self._columns:
             if name not in self.names:
-                raise DataError(
-                    f"there is no column {name!r} in the data.{did_you_mean(name, self.names)}"
-                )
+                raise DataError(f"there is no column {name!r} in the data.{self.hint(name)}")
             if isinstance(self._native, pd.DataFrame):
                 self._columns[name] = _from_pandas(
                     name, self._native.iloc[:, self.names.index(name)]
@@ -189,6 +219,31 @@ class Frame:
                 # as floats: integers would wrap around, and booleans have their own arithmetic
                 out[name] = np.asarray(values, dtype=np.float64)
         return pd.DataFrame(out, copy=False)
+
+    def texts(self, name: str) -> tuple[Array, Array, Array | None] | None:
+        """Return a column of text as Arrow holds it, or None for any other.
+
+        Returns
+        -------
+        (bytes, offsets, missing)
+            The text of row r is ``bytes[offsets[r] : offsets[r + 1]]``; None of missing: no row.
+        """
+        if name not in self.names:
+            return None
+        if isinstance(self._native, pd.DataFrame):
+            series = self._native.iloc[:, self.names.index(name)]
+            is_text = isinstance(series.dtype, pd.StringDtype)
+        else:
+            series = self._native[name]
+            is_text = series.dtype == nw.String
+        return _arrow_texts(series) if is_text else None
+
+    def has_fixed_levels(self, name: str) -> bool:
+        """Tell whether the type of a column says what its levels are, in all chunks alike."""
+        if isinstance(self._native, pd.DataFrame):
+            return False
+        dtype = self._native[name].dtype
+        return isinstance(dtype, nw.Enum) or dtype == nw.Enum
 
     def grouping_column(self, name: str) -> Column:
         """Return a column as labels: integers that may be missing stay exact, as categories."""
@@ -314,6 +369,30 @@ def _one_array(series: nw.Series[Any]) -> Array | None:
             return None
         return np.asarray(native.chunk(0).to_numpy(zero_copy_only=True))
     return np.asarray(series.to_numpy())
+
+
+def _arrow_texts(series: Any) -> tuple[Array, Array, Array | None] | None:
+    try:
+        import pyarrow as pa
+    except ImportError:
+        return None
+    if isinstance(series, pd.Series):
+        arrow = pa.array(series)
+    else:
+        native = series.to_native()
+        arrow = native if isinstance(native, pa.ChunkedArray) else native.to_arrow()
+    if isinstance(arrow, pa.ChunkedArray):
+        arrow = arrow.combine_chunks()
+    if isinstance(arrow, pa.ChunkedArray):
+        arrow = arrow.chunk(0)
+    if not (pa.types.is_string(arrow.type) or pa.types.is_large_string(arrow.type)):
+        arrow = arrow.cast(pa.large_string())
+    dtype = np.int64 if pa.types.is_large_string(arrow.type) else np.int32
+    _, offsets, data = arrow.buffers()
+    places = np.frombuffer(offsets, dtype=dtype)[arrow.offset : arrow.offset + len(arrow) + 1]
+    missing = arrow.is_null().to_numpy(zero_copy_only=False) if arrow.null_count else None
+    found = np.zeros(0, dtype=np.uint8) if data is None else np.frombuffer(data, dtype=np.uint8)
+    return found, places, missing
 
 
 def _factorize(series: nw.Series[Any]) -> tuple[Array, pd.Index[Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -11,10 +11,10 @@ from .columns import build
 from .errors import OptionError
 from .fit import LinearMixedFit, estimate
 from .formula import parse
-from .frames import Frame
 from .optimize import FitOptions
-from .predict import used_rows
 from .problem import Problem
+from .statistics import RowStatistics
+from .streams import as_rows, mentioned
 
 
 class LinearMixedModel:
@@ -64,19 +64,27 @@ class LinearMixedModel:
         offset: Any = None,
         missing: str = "drop",
         contrasts: Mapping[str, Any] | None = None,
+        levels: Mapping[str, Sequence[Any]] | None = None,
         rank_deficient: str = "drop",
+        progress: bool | None = None,
     ) -> None:
         for name, value in (("missing", missing), ("rank_deficient", rank_deficient)):
             if value not in ("drop", "error"):
                 raise OptionError(f"{name} is 'drop' or 'error', not {value!r}")
         self.formula = parse(formula)
         self._missing, self._rank_deficient = missing, rank_deficient
-        self._frame = Frame(data)
+        self._progress = progress
+        self._columns = {
+            "weights": weights,
+            "offset": offset,
+            "contrasts": contrasts,
+            "levels": levels,
+        }
+        self._rows = as_rows(data, mentioned(formula, self._columns))
         for term in self.formula.random:
             for name in term.group:
-                self._frame.column(name)
-        self._columns = weights, offset, contrasts
-        self._design = build(self.formula, self._frame, *self._columns)
+                self._rows.head.column(name)
+        self._design = build(self.formula, self._rows, **self._columns, progress=progress)
         self._problem: Problem | None = None
 
     def fit(
@@ -133,21 +141,26 @@ class LinearMixedModel:
 
     def _prepared(self, n_threads: int) -> Problem:
         if self._problem is None:
-            problem = self._new_problem(n_threads)
-            if problem.statistics.dropped.n_rows and self._design.has_categories:
+            statistics = self._read(n_threads)
+            if statistics.unmet_levels and self._rows.is_rereadable:
                 # As R does, levels that only the dropped rows have are no levels of the model.
-                rows = used_rows(problem, self._frame)
-                if self._design.loses_levels(rows):
-                    self._design = build(self.formula, self._frame, *self._columns, rows=rows)
-                    problem = self._new_problem(n_threads)
-            self._problem = problem
+                unmet = statistics.unmet_levels
+                self._design = build(
+                    self.formula, self._rows, **self._columns, unmet=unmet, progress=self._progress
+                )
+                statistics = self._read(n_threads)
+            self._problem = Problem(
+                self.formula,
+                self._design,
+                statistics,
+                self._rank_deficient,
+                n_threads,
+                self._columns,
+            )
         return self._problem
 
-    def _new_problem(self, n_threads: int) -> Problem:
-        policies = self._missing, self._rank_deficient
-        names = ("weights", "offset", "contrasts")
-        arguments = dict(zip(names, self._columns, strict=True))
-        return Problem(self.formula, self._design, self._frame, *policies, n_threads, arguments)
+    def _read(self, n_threads: int) -> RowStatistics:
+        return RowStatistics(self._design, self._rows, self._missing, n_threads, self._progress)
 
 
 def lmer(
@@ -159,7 +172,9 @@ def lmer(
     offset: Any = None,
     missing: str = "drop",
     contrasts: Mapping[str, Any] | None = None,
+    levels: Mapping[str, Sequence[Any]] | None = None,
     rank_deficient: str = "drop",
+    progress: bool | None = None,
     start: npt.ArrayLike | None = None,
     options: FitOptions | None = None,
 ) -> LinearMixedFit:
@@ -195,6 +210,8 @@ def lmer(
         offset=offset,
         missing=missing,
         contrasts=contrasts,
+        levels=levels,
         rank_deficient=rank_deficient,
+        progress=progress,
     )
     return model.fit(reml=reml, start=start, options=options)

@@ -14,7 +14,7 @@ from . import _core
 from .errors import ConvergenceWarning, InferenceError, warn
 from .optimize import Certificate, Optimum
 from .problem import Problem
-from .statistics import Dropped
+from .reading import Dropped
 from .varcorr import TermCovariance, VarCorr
 
 FloatArray = npt.NDArray[np.float64]

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from . import reading
 from .errors import DataError, labels_phrase, rows_phrase
 from .frames import Frame
+from .labels import group_labels
 from .problem import Problem
-from .statistics import group_labels
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -134,18 +135,9 @@ def require_known(problem: Problem, frame: Frame, groups: IntArray) -> None:
 
 
 def used_rows(problem: Problem, frame: Frame) -> npt.NDArray[np.bool_]:
-    """Return which rows of the training data miss nothing that the model needs."""
-    recipes = [recipe for recipe, _ in problem.design.columns]
-    recipes += [problem.design.weight] if problem.design.weight >= 0 else []
-    out = np.empty(frame.n_rows, dtype=bool)
-    for start in range(0, frame.n_rows, _CHUNK):
-        stop = min(start + _CHUNK, frame.n_rows)
-        values = problem.design.matrix(frame, recipes, start, stop)
-        out[start:stop] = np.isfinite(values).all(axis=1)
-    for group in problem.design.groups:
-        labels = group_labels(frame, group)
-        out &= np.asarray(labels.codes) >= labels.base
-    return out
+    """Return which rows of a frame of the training data miss nothing that the model needs."""
+    coded = [group_labels(frame, group).of(frame) for group in problem.design.groups]
+    return reading.used_rows(problem.design, frame, coded)
 
 
 def predict_rows(

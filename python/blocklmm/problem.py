@@ -17,7 +17,14 @@ from scipy.optimize import nnls
 from . import _core
 from .arguments import as_floats
 from .design import Design
-from .errors import ConvergenceError, DataError, ModelSizeError, OptionError, RankDeficientError
+from .errors import (
+    ConvergenceError,
+    DataError,
+    ModelSizeError,
+    OptionError,
+    RankDeficientError,
+    warn,
+)
 from .formula import Formula
 from .frames import Frame
 from .groups import check_groups
@@ -33,6 +40,7 @@ _DEPENDENT = 1e-13  # what earlier columns leave of a column's sum of squares
 _NEARLY_EXACT = 1e-3  # what the model may leave of the response's before a second pass is worth it
 _SMALLEST_START = 0.05  # of lambda, in units of the columns
 _ROUNDING_LEFT = 1e-14  # the same where there is no second pass
+_FEW_DIGITS = 1e-9  # of it where the rows are gone
 _NO_RESIDUAL = 1e-24  # what rounding leaves of it
 
 
@@ -43,9 +51,7 @@ class Problem:
     ----------
     formula : Formula
     design : Design
-    frame : Frame
-        Kept for fitted values; a pickle leaves it behind.
-    missing : {"drop", "error"}
+    statistics : RowStatistics
     rank_deficient : {"drop", "error"}
     n_threads : int
     arguments : mapping, optional
@@ -74,8 +80,7 @@ class Problem:
         self,
         formula: Formula,
         design: Design,
-        frame: Frame,
-        missing: str,
+        statistics: RowStatistics,
         rank_deficient: str,
         n_threads: int,
         arguments: Mapping[str, Any] | None = None,
@@ -83,10 +88,7 @@ class Problem:
         self.formula, self.design = formula, design
         self.arguments = dict(arguments or {})
         self._rank_deficient = rank_deficient
-        self.frame: Frame | None = frame
         self.structure = Structure(tuple(design.blocks))
-
-        statistics = RowStatistics(design, frame, missing, n_threads)
         check_groups(statistics, formula, design)
         cross = np.asarray(statistics.core.cross_products())
         _check_sizes(design, formula, cross)
@@ -119,18 +121,23 @@ class Problem:
         self.groups_leave = 1.0
         self._connect(statistics, np.zeros(y))
         coefficients, left = _least_squares(cross, columns)
+        can_read = statistics.rows is not None
         fixed_explain = left <= _NEARLY_EXACT * total
         response_fit, group_fits = np.zeros(y), None
+        if not can_read:
+            fixed_explain = False
         if fixed_explain:
             response_fit[columns] = coefficients
         if isinstance(self.core, _core.BlockObjective):
             within, df_within = self._within(self.core)
             between = max(left - within, 0.0)
             saturated = df_within <= 0  # Z could fit any response: nothing is left by design
-            groups_explain = within <= _NEARLY_EXACT * total and not saturated
+            groups_explain = can_read and within <= _NEARLY_EXACT * total and not saturated
             if groups_explain and not fixed_explain:
                 group_fits = [np.asarray(self.core.own_fits(statistics.core))]
-            if fixed_explain or groups_explain:
+            if not can_read:
+                self._require_digits(within / total)
+            elif fixed_explain or groups_explain:
                 self._connect(statistics.refined(response_fit, group_fits, n_threads), response_fit)
                 within, _ = self._within(self.core)
             spread = between / max(within, 1e-300) * max(df_within, 0) / n
@@ -142,11 +149,30 @@ class Problem:
             self._connect(statistics.refined(response_fit, None, n_threads), response_fit)
             if self._total <= _NO_RESIDUAL * total:
                 raise self._explained(by_groups=False)
+        elif not can_read:
+            self._require_digits(left / total)
+
+    @property
+    def frame(self) -> Frame | None:
+        """The rows, where they are in memory and were not left behind by a pickle."""
+        rows = self.statistics.rows
+        return rows if isinstance(rows, Frame) else None
 
     @property
     def _total(self) -> float:
         """The sum of squares of the response in the statistics."""
         return float(self.statistics.core.cross_products()[-1, -1])
+
+    def _require_digits(self, left: float) -> None:
+        """Warn where statistics whose rows are gone hold little of what the model leaves."""
+        if left <= _ROUNDING_LEFT:
+            raise self._explained()
+        if left <= _FEW_DIGITS:
+            warn(
+                f"the model explains all but {left:.1e} of the response's sum of squares, which "
+                "statistics hold to some 1e-16: variances have few digits; rows that can be read "
+                "again would be read once more"
+            )
 
     def require_residual(self, sigma: float) -> None:
         """Raise a ConvergenceError if a fit with several factors left rounding alone.
@@ -233,7 +259,8 @@ class Problem:
     def with_response(self, frame: Frame, response: FloatArray) -> Problem:
         """Return the same problem for other values of the response; NaN leaves a row out."""
         design = self.design.with_response(response)
-        return Problem(self.formula, design, frame, "drop", self._rank_deficient, 1, self.arguments)
+        statistics = RowStatistics(design, frame, "drop", n_threads=1)
+        return Problem(self.formula, design, statistics, self._rank_deficient, 1, self.arguments)
 
     def with_statistics(self, statistics: RowStatistics, response_fit: FloatArray) -> Problem:
         """Return the same problem for statistics of some of the rows.
@@ -251,11 +278,11 @@ class Problem:
 
     def __getstate__(self) -> dict[str, Any]:
         # arguments may be arrays of the rows, which a pickle leaves behind with the data
-        left = ("core", "units", "frame", "arguments")
+        left = ("core", "units", "arguments")
         return {k: v for k, v in self.__dict__.items() if k not in left}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, frame=None, arguments={})
+        self.__dict__.update(state, arguments={})
         self._connect(self.statistics, self.response_fit)
 
     def _connect(self, statistics: RowStatistics, response_fit: FloatArray) -> None:

@@ -24,9 +24,9 @@ from blocklmm.fit import LinearMixedFit
 from blocklmm.inference.bootstrap.replicates import Drawing, replicate
 from blocklmm.inference.nested.reduced import ReducedModel, likelihood_ratio
 from blocklmm.inference.testing.tails import t_quantiles
+from blocklmm.labels import group_labels
 from blocklmm.model import LinearMixedModel
 from blocklmm.predict import row_groups
-from blocklmm.statistics import group_labels
 
 from .boundary import null_law
 from .ranova import terms_without

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ from blocklmm.inference.nested.reduced import ReducedModel, lambdas_of_statistic
 from blocklmm.machine import memory_limit
 from blocklmm.objective import blas_limit
 from blocklmm.problem import Problem
+from blocklmm.progress import progress_bar
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -146,9 +146,8 @@ def replicate(
     )
     n_threads = _threads_that_fit(problem, len(models), drawing.n_threads)
     parts: list[list[dict[str, FloatArray]]] = []
-    advance, close = _progress_bar(drawing)
     done, batch = 0, n_threads
-    try:
+    with progress_bar(drawing.progress, drawing.n, "replicate") as advance:
         while done < drawing.n:
             size, start_time = min(batch, drawing.n - done), time.perf_counter()
             with blas_limit(problem.core):
@@ -158,8 +157,6 @@ def replicate(
             advance(size)
             growth = min(4.0, _SECONDS_A_BATCH / max(spent, 1e-6))
             batch = max(n_threads, int(size * growth))
-    finally:
-        close()
     out = [
         _in_users_units(model, reml, [part[k] for part in parts])
         for k, (model, reml, _) in enumerate(models)
@@ -200,17 +197,3 @@ def _in_users_units(
         found["beta"] / model.problem.units.x_scale[model.x_kept],
         found["sigma"][:, None] * np.sqrt((F**2).sum(axis=2)),
     )
-
-
-def _progress_bar(drawing: Drawing) -> tuple[Callable[[int], object], Callable[[], object]]:
-    if drawing.progress is False or (drawing.progress is None and not sys.stderr.isatty()):
-        return lambda _: None, lambda: None
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        if drawing.progress:
-            raise ImportError("a progress bar needs tqdm: pip install blocklmm[progress]") from None
-        return lambda _: None, lambda: None
-    delay = 0.0 if drawing.progress else 1.0
-    bar = tqdm(total=drawing.n, unit="replicate", delay=delay, leave=False)
-    return bar.update, bar.close

@@ -1,0 +1,300 @@
+"""Rows that come in chunks: files, data sets, queries, readers, iterators of frames.
+
+Each engine reads its own way (pyarrow, Polars, DuckDB) and hands out batches; here they become
+frames, of the columns that are wanted, with one kind for each column from first to last.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import narwhals.stable.v1 as nw
+
+from .errors import BlocklmmError, DataError
+from .frames import Categories, Frame
+from .rows import Rows
+
+_ROWS_A_BATCH = 1 << 17
+_HEAD_ROWS = 8 * 512  # what shifts are chosen from, in memory too
+_READAHEAD = 4  # batches that pyarrow decodes ahead of us
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """How to read some rows.
+
+    Attributes
+    ----------
+    name : str
+        What is read, for messages.
+    read : callable
+        ``read(columns, n_threads)`` returns an iterator of tables; None of columns: all there are.
+    names : list of str or None
+        The columns' names, where they are known before a row is read.
+    is_rereadable : bool
+    total : int or None
+        Number of rows, where it is known.
+    """
+
+    name: str
+    read: Callable[[list[str] | None, int], Iterator[Any]]
+    names: list[str] | None
+    is_rereadable: bool
+    total: int | None = None
+
+
+class Stream:
+    """Rows of an engine.
+
+    Parameters
+    ----------
+    engine : Engine
+    text : str
+        A formula, and the names of other columns: what it does not mention is not read.
+
+    Raises
+    ------
+    DataError
+        If there are no rows, or the engine fails.
+    """
+
+    def __init__(self, engine: Engine, text: str) -> None:
+        self._engine = engine
+        self._text = text
+        self.is_rereadable, self.total = engine.is_rereadable, engine.total
+        self._columns: list[str] | None = None
+        if engine.names is not None:
+            self._columns = [name for name in engine.names if _mentions(text, name)]
+            # a name that is missing is told from all that there are
+            self._columns = self._columns or engine.names
+        first = next(tables := self._tables(), None)
+        if first is None:
+            raise DataError(f"the data have no rows: {engine.name} is empty")
+        self._rest: Iterator[Frame] | None = None
+        if self.is_rereadable:
+            tables.close()
+        else:
+            self._rest = chain([first], tables)
+        self.head = first
+        self.head.known_names = engine.names or ()
+        self._kinds = {name: _kind(first, name) for name in first.names if _mentions(text, name)}
+
+    def frames(self, n_threads: int = 1) -> Iterator[Frame]:
+        """Return the frames in order.
+
+        Raises
+        ------
+        DataError
+            If the rows can't be read again, the engine fails, or a column changes its kind.
+        """
+        if self._rest is not None:
+            rest, self._rest = self._rest, iter(())
+            yield from self._checked(rest)
+            return
+        if not self.is_rereadable:
+            raise DataError(f"the rows of {self._engine.name} can be read only once")
+        yield from self._checked(self._tables(n_threads))
+
+    def _tables(self, n_threads: int = 1) -> Generator[Frame, None, None]:
+        """Return the frames as the engine gives them, those without rows left out."""
+        first_row = 0
+        try:
+            tables = self._engine.read(self._columns, n_threads)
+            for table in tables:
+                native = table if isinstance(table, Mapping) else _eager(table)
+                if len(native) == 0:
+                    continue
+                frame = Frame(native, first_row)
+                yield frame
+                first_row += frame.n_rows
+        except (BlocklmmError, GeneratorExit):
+            raise
+        except Exception as error:
+            at = f" after {first_row} rows" if first_row else ""
+            raise DataError(f"reading {self._engine.name} failed{at}: {error}") from error
+
+    def _checked(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        for frame in frames:
+            for name, kind in self._kinds.items():
+                if name not in frame:
+                    raise DataError(
+                        f"{self._engine.name} has no column {name!r} from row {frame.first_row} on"
+                    )
+                found = _kind(frame, name)
+                if found != kind:
+                    raise DataError(
+                        f"column {name!r} of {self._engine.name} holds {kind} in its first rows, "
+                        f"but {found} from row {frame.first_row} on: make it the same everywhere"
+                    )
+            yield frame
+
+
+def mentioned(formula: str, columns: Mapping[str, Any]) -> str:
+    """Return a text that mentions all columns that a model reads.
+
+    ``columns`` are its weights, offset, contrasts and levels: names, or mappings from names.
+    """
+    texts = [formula]
+    for given in columns.values():
+        if isinstance(given, str):
+            texts.append(given)
+        elif isinstance(given, Mapping):
+            texts += map(str, given)
+    return " ".join(texts)
+
+
+def as_rows(data: Any, text: str) -> Rows:
+    """Return data as rows of a model: a frame in memory, or a stream.
+
+    Parameters
+    ----------
+    data : any data frame, path or glob of Parquet files, pyarrow Dataset, RecordBatchReader or
+        Arrow C stream, Polars LazyFrame, DuckDB relation, iterable of data frames, or a function
+        that returns one
+    text : str
+        A formula, and the names of other columns.
+
+    Raises
+    ------
+    DataError
+        If the data are none of these, have no rows, or can't be read.
+    """
+    engine = _engine_of(data)
+    return Frame(data) if engine is None else Stream(engine, text)
+
+
+def _engine_of(data: Any) -> Engine | None:
+    if isinstance(data, str | os.PathLike):
+        return _parquet(os.fspath(data))
+    if nw.dependencies.is_polars_lazyframe(data):
+        return _polars(data)
+    module = type(data).__module__.partition(".")[0]
+    kind = type(data).__name__
+    if module in ("duckdb", "_duckdb") and kind.endswith("Relation"):
+        return _duckdb(data)
+    if module == "pyarrow" and kind.endswith("Dataset") and hasattr(data, "scanner"):
+        return _dataset(data, "the data set")
+    if isinstance(data, Mapping) or _is_eager(data):
+        return None
+    if hasattr(data, "__arrow_c_stream__"):
+        return _reader(data)
+    if callable(data):
+        return Engine("the function's frames", lambda *_: iter(data()), None, is_rereadable=True)
+    if isinstance(data, list | tuple):
+        if not data or not all(isinstance(d, Mapping) or _is_eager(d) for d in data):
+            return None
+        return Engine("the list of frames", lambda *_: iter(data), None, is_rereadable=True)
+    if isinstance(data, Iterator):
+        return Engine("the iterator", lambda *_: data, None, is_rereadable=False)
+    return None
+
+
+def _is_eager(data: Any) -> bool:
+    """Tell whether data are held in memory: a frame, or a series, which is none."""
+    try:
+        found = nw.from_native(data, eager_only=True, allow_series=True, pass_through=True)
+    except nw.exceptions.NarwhalsError:
+        return True
+    return found is not data
+
+
+def _eager(table: Any) -> Any:
+    """Return a batch as a table that a frame takes."""
+    if type(table).__name__ == "RecordBatch":
+        import pyarrow as pa
+
+        return pa.Table.from_batches([table])
+    if not _is_eager(table):
+        raise DataError(
+            f"an object of type {type(table).__name__!r} is no table: the iterator gives data "
+            "frames, one chunk of rows each"
+        )
+    return table
+
+
+def _parquet(path: str) -> Engine:
+    try:
+        import pyarrow.dataset as ds
+    except ImportError:
+        raise ImportError("reading files needs pyarrow: pip install blocklmm[arrow]") from None
+    paths: Any = sorted(glob.glob(path)) if glob.has_magic(path) else path
+    if not paths or (isinstance(paths, str) and not os.path.exists(paths)):
+        raise DataError(f"there is no file {path!r}")
+    try:
+        dataset = ds.dataset(paths, format="parquet")
+    except Exception as error:
+        raise DataError(f"{path!r} can't be read as Parquet: {error}") from error
+    return _dataset(dataset, repr(path))
+
+
+def _dataset(dataset: Any, name: str) -> Engine:
+    def read(columns: list[str] | None, n_threads: int) -> Iterator[Any]:
+        scanner = dataset.scanner(
+            columns=columns,
+            batch_size=_ROWS_A_BATCH,
+            batch_readahead=_READAHEAD,
+            fragment_readahead=1,
+            use_threads=n_threads > 1,
+        )
+        return iter(scanner.to_batches())
+
+    try:
+        total = dataset.count_rows()
+    except Exception as error:
+        raise DataError(f"{name} can't be read: {error}") from error
+    return Engine(name, read, list(dataset.schema.names), is_rereadable=True, total=total)
+
+
+def _reader(data: Any) -> Engine:
+    try:
+        import pyarrow as pa
+    except ImportError:
+        raise ImportError("Arrow streams need pyarrow: pip install blocklmm[arrow]") from None
+    reader = data if hasattr(data, "read_next_batch") else pa.RecordBatchReader.from_stream(data)
+
+    def read(columns: list[str] | None, _: int) -> Iterator[Any]:
+        return (batch if columns is None else batch.select(columns) for batch in reader)
+
+    return Engine("the Arrow stream", read, list(reader.schema.names), is_rereadable=False)
+
+
+def _polars(data: Any) -> Engine:
+    def read(columns: list[str] | None, _: int) -> Iterator[Any]:
+        chosen = data if columns is None else data.select(columns)
+        return iter(chosen.collect_batches(chunk_size=_ROWS_A_BATCH, maintain_order=True))
+
+    try:
+        names = data.collect_schema().names()
+    except Exception as error:
+        raise DataError(f"the Polars LazyFrame can't be read: {error}") from error
+    return Engine("the Polars LazyFrame", read, names, is_rereadable=True)
+
+
+def _duckdb(data: Any) -> Engine:
+    def read(columns: list[str] | None, _: int) -> Iterator[Any]:
+        chosen = data
+        if columns is not None:
+            quoted = (name.replace('"', '""') for name in columns)
+            chosen = data.project(", ".join(f'"{name}"' for name in quoted))
+        reader = getattr(chosen, "to_arrow_reader", None) or chosen.fetch_record_batch
+        return iter(reader(_ROWS_A_BATCH))
+
+    return Engine("the DuckDB relation", read, list(data.columns), is_rereadable=True)
+
+
+def _mentions(text: str, name: str) -> bool:
+    """Tell whether a text has a column's name in it."""
+    return re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", text) is not None
+
+
+def _kind(frame: Frame, name: str) -> str:
+    column = frame.column(name)
+    if isinstance(column, Categories):
+        return "text or categories"
+    return "booleans" if column.is_boolean else "numbers"
