@@ -51,6 +51,25 @@ Slots code_objects(TextLabels& self, const py::sequence& texts) {
   return out;
 }
 
+// The bytes of all labels, and where each ends.
+py::tuple state_of(const TextLabels& self) {
+  return py::make_tuple(py::bytes(self.bytes()), array_of(self.ends()));
+}
+
+TextLabels restored(const py::tuple& state) {
+  const auto bytes = state[0].cast<std::string_view>();
+  TextLabels out;
+  std::size_t begin = 0;
+  for (const std::int64_t end : vector_of<std::int64_t>(state[1])) {
+    require(
+        end >= static_cast<std::int64_t>(begin) && end <= static_cast<std::int64_t>(bytes.size()),
+        "texts one after the other");
+    out.code(bytes.substr(begin, static_cast<std::size_t>(end) - begin));
+    begin = static_cast<std::size_t>(end);
+  }
+  return out;
+}
+
 }  // namespace
 
 void bind_labels(py::module_& module) {
@@ -95,23 +114,9 @@ void bind_labels(py::module_& module) {
             return out;
           },
           py::arg("numbers"))
-      .def(py::pickle(
-          [](const TextLabels& self) {
-            return py::make_tuple(py::bytes(self.bytes()), array_of(self.ends()));
-          },
-          [](const py::tuple& saved) {
-            const auto bytes = saved[0].cast<std::string_view>();
-            TextLabels out;
-            std::size_t begin = 0;
-            for (const std::int64_t end : vector_of<std::int64_t>(saved[1])) {
-              require(end >= static_cast<std::int64_t>(begin) &&
-                          end <= static_cast<std::int64_t>(bytes.size()),
-                      "texts one after the other");
-              out.code(bytes.substr(begin, static_cast<std::size_t>(end) - begin));
-              begin = static_cast<std::size_t>(end);
-            }
-            return out;
-          }));
+      .def("state", &state_of)
+      .def_static("restored", &restored, py::arg("state"))
+      .def(py::pickle(&state_of, &restored));
 }
 
 }  // namespace blocklmm::python

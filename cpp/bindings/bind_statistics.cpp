@@ -159,6 +159,18 @@ void bind_statistics(py::module_& module) {
           },
           py::arg("sources"), py::arg("labels"), py::arg("bases"), py::arg("n_rows"),
           py::arg("n_threads"))
+      .def(
+          "restricted",
+          [](const Statistics& self,
+             const std::vector<std::tuple<Index, std::vector<Index>, std::vector<Index>>>& chosen) {
+            std::vector<Statistics::Selection> selections;
+            for (const auto& [f, own, others] : chosen) selections.push_back({f, own, others});
+            const py::gil_scoped_release released;
+            return self.restricted(selections);
+          },
+          py::arg("selections"))
+      .def("removed", &Statistics::removed, py::arg("level"), py::arg("ones"),
+           py::call_guard<py::gil_scoped_release>())
       .def("grow", &Statistics::grow, py::arg("factor"), py::arg("n_slots"))
       .def("in_columns", &Statistics::in_columns, py::arg("columns"), py::arg("by_factor"),
            py::arg("shift"), py::call_guard<py::gil_scoped_release>())
@@ -221,6 +233,8 @@ void bind_statistics(py::module_& module) {
                                return py::make_tuple(self.bad_weights.count,
                                                      self.bad_weights.first);
                              })
+      .def("state", &saved)
+      .def_static("restored", &restored, py::arg("state"))
       .def(py::pickle(&saved, &restored));
 
   module.def(

@@ -33,4 +33,29 @@ Statistics Statistics::without(Index level, Index n_random) const {
   return Statistics(std::move(left));
 }
 
+Statistics Statistics::removed(Index level, const Vector& ones) const {
+  require(n_factors() == 1 && level >= 0 && level < n_groups(), "a level of the only factor");
+  require(plan_.weight < 0 && !has_group_fits() && ones.size() == n_columns(),
+          "statistics without weights or group fits");
+  const LevelRecords& all = factor(0);
+  const std::vector<Index>& columns = all.columns();
+  const auto u = static_cast<Index>(columns.size());
+  require(all.n_random() == u, "records of all cross products");
+  Matrix own = Matrix::Zero(n_columns(), n_columns());
+  for (Index a = 0; a < u; ++a)
+    for (Index b = 0; b < u; ++b)
+      own(columns[static_cast<std::size_t>(a)], columns[static_cast<std::size_t>(b)]) =
+          all.record(level)[all.position(a, b)];
+  State left = state();
+  left.n_rows_used -= all.n_rows(level);
+  left.n_rows_seen -= all.n_rows(level);
+  left.cross -= packed(own);
+  left.sums -= own * ones;
+  FactorState& records = left.factors[0];
+  records.n_levels -= 1;
+  const auto begin = records.records.begin() + level * all.size();
+  records.records.erase(begin, begin + all.size());
+  return Statistics(std::move(left));
+}
+
 }  // namespace blocklmm

@@ -118,4 +118,62 @@ Statistics Statistics::with_effects(const Effects& effects) const {
   return Statistics(std::move(out));
 }
 
+Statistics Statistics::restricted(const std::vector<Selection>& selections) const {
+  require(finished_ && !has_group_fits(), "closed statistics, without group fits");
+  State out = state();
+  out.factors.clear();
+  out.pairs.clear();
+  std::vector<Index> number(factors_.size(), -1);
+  for (const auto& [f, own, others] : selections) {
+    require(f >= 0 && f < n_factors() && number[static_cast<std::size_t>(f)] < 0, "a factor");
+    const LevelRecords& old = factor(f);
+    std::vector<Index> places = own;
+    places.insert(places.end(), others.begin(), others.end());
+    const auto q = static_cast<Index>(own.size()), n = static_cast<Index>(places.size());
+    FactorState state;
+    for (std::size_t k = 0; k < places.size(); ++k) {
+      const Index most = k < own.size() ? old.n_random() : static_cast<Index>(old.columns().size());
+      require(places[k] >= 0 && places[k] < most, "a place among a record's columns");
+      state.columns.push_back(old.columns()[static_cast<std::size_t>(places[k])]);
+    }
+    state.n_random = q;
+    state.n_levels = old.n_levels();
+    const LevelRecords shape(state.columns, q, 0);
+    state.records.resize(static_cast<std::size_t>(shape.size() * state.n_levels));
+    std::vector<Index> from;
+    for (Index a = 0; a < q; ++a)
+      for (Index b = a; b < n; ++b)
+        from.push_back(
+            old.position(own[static_cast<std::size_t>(a)], places[static_cast<std::size_t>(b)]));
+    double* to = state.records.data();
+    for (Index l = 0; l < state.n_levels; ++l) {
+      const double* record = old.record(l);
+      *to++ = record[0];
+      for (const Index place : from) *to++ = record[place];
+    }
+    number[static_cast<std::size_t>(f)] = static_cast<Index>(out.factors.size());
+    out.factors.push_back(std::move(state));
+  }
+  for (const PairBlocks& pairs : pairs_) {
+    const Index major = number[static_cast<std::size_t>(pairs.major)];
+    const Index minor = number[static_cast<std::size_t>(pairs.minor)];
+    if (major < 0 || minor < 0) continue;
+    const std::vector<Index>& rows = selections[static_cast<std::size_t>(major)].own;
+    const std::vector<Index>& columns = selections[static_cast<std::size_t>(minor)].own;
+    const Index q = factor(pairs.major).n_random();
+    PairBlocks chosen = pairs;
+    chosen.major = major;
+    chosen.minor = minor;
+    chosen.block_size = static_cast<Index>(rows.size() * columns.size());
+    chosen.values.clear();
+    for (Index k = 0; k < pairs.n_pairs(); ++k)
+      for (const Index b : columns)
+        for (const Index a : rows)
+          chosen.values.push_back(
+              pairs.values[static_cast<std::size_t>(k * pairs.block_size + a + q * b)]);
+    out.pairs.push_back(std::move(chosen));
+  }
+  return Statistics(std::move(out));
+}
+
 }  // namespace blocklmm

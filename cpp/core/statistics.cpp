@@ -78,7 +78,8 @@ Statistics::Statistics(StatisticsPlan plan) : plan_(std::move(plan)) {
 
 void Statistics::adopt(const Vector& shift, const Vector& response_fit,
                        std::vector<Matrix> group_fits) {
-  require(shift.size() == n_columns() && response_fit.size() == n_columns() - 1,
+  require(shift.size() == n_columns() &&
+              (response_fit.size() == n_columns() - 1 || response_fit.size() == 0),
           "one shift for each column and one coefficient for each but y");
   require(group_fits.size() == factors_.size(), "fits for each factor");
   for (Index f = 0; f < n_factors(); ++f) {

@@ -73,8 +73,8 @@ class Statistics {
   explicit Statistics(StatisticsPlan plan);
 
   // For a second pass over the same rows. Takes over the shift of the first, and replaces y by
-  // y - U_others fit - Z_i b_i: `response_fit` has an entry for each column of U before y, and
-  // `group_fits` for each factor a column b_i for each slot, or nothing. What is left of a
+  // y - U_others fit - Z_i b_i: `response_fit` has an entry for each column of U before y, or none,
+  // and `group_fits` for each factor a column b_i for each slot, or nothing. What is left of a
   // response that one of them explains almost exactly keeps the digits that y'y would lose; b_i
   // stays with the statistics.
   void adopt(const Vector& shift, const Vector& response_fit, std::vector<Matrix> group_fits);
@@ -134,6 +134,17 @@ class Statistics {
   // Adds the statistics of other rows, in the same columns about the same shift. By factor, the
   // level here of each level there; those from n_levels on are new.
   void merge(const Statistics& other, const std::vector<std::vector<Index>>& levels);
+
+  // After finish(): the same rows with some of the random effects of some factors. `own` and `others`
+  // are places among the columns of the factor's records, own ones among those of Z.
+  struct Selection {
+    Index factor;
+    std::vector<Index> own, others;
+  };
+  Statistics restricted(const std::vector<Selection>& selections) const;
+  // After finish(), from records of all cross products of the only factor, without weights: the
+  // statistics of the rows of all levels but one. U ones = 1.
+  Statistics removed(Index level, const Vector& ones) const;
 
   // All that later computations need, after finish(): for saving.
   struct FactorState {

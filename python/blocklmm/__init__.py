@@ -13,14 +13,18 @@ from .errors import (
     ConvergenceWarning,
     DataError,
     FormulaError,
+    IncompatibleError,
     InferenceError,
     ModelSizeError,
     OptionError,
+    PrivacyWarning,
     RankDeficientError,
+    StatisticsFileError,
 )
 from .fit import LinearMixedFit
 from .model import LinearMixedModel, lmer
 from .optimize import Certificate, FitOptions
+from .sufficient_statistics import SufficientStatistics
 from .varcorr import VarCorr
 
 __all__ = [
@@ -32,13 +36,17 @@ __all__ = [
     "DataError",
     "FitOptions",
     "FormulaError",
+    "IncompatibleError",
     "InferenceError",
     "LinearMixedFit",
     "LinearMixedModel",
     "ModelSizeError",
     "OptionError",
+    "PrivacyWarning",
     "RankDeficientError",
     "SimulatedTest",
+    "StatisticsFileError",
+    "SufficientStatistics",
     "VarCorr",
     "anova",
     "bootstrap_lrt",

@@ -205,9 +205,9 @@ class _Builder:
         if len(numeric) != 1 or not others:
             return None
         partner = self._multiply(others).recipe
-        centre = self._typical_value(numeric[0])
-        if partner not in self.design.x_recipes or centre == 0:
+        if partner not in self.design.x_recipes:
             return None
+        centre = self._typical_value(numeric[0])
         self.design.inner_shifts.append((j, self.design.x_recipes.index(partner), centre))
         centred = self._recipe("centred", (numeric[0].recipe, centre), numeric[0].recipe, centre)
         operands = [part.recipe for part in others] + [centred]

@@ -77,7 +77,8 @@ class Design:
     response: int = -1
     sources: list[SourceKey] = field(default_factory=list)
     _factors: dict[str, Factor] = field(default_factory=dict)
-    _arrays: dict[str, Numbers] = field(default_factory=dict)
+    # None: given once, but left behind by a pickle
+    _arrays: dict[str, Numbers | None] = field(default_factory=dict)
 
     @property
     def n_columns(self) -> int:
@@ -222,7 +223,9 @@ class Design:
 
     def _bind_one(self, key: SourceKey, frame: Frame) -> Source:
         if key.array is not None:
-            return self._arrays[key.array]
+            array = self._arrays[key.array]
+            assert array is not None
+            return array
         factor = self._factors[key.factor]
         return factor.source(frame, key.part)
 

@@ -37,12 +37,24 @@ class OptionError(BlocklmmError, ValueError):
     """An argument is not one of the values that it can have; the message says which they are."""
 
 
+class StatisticsFileError(BlocklmmError, OSError):
+    """A file of statistics can't be read: it is none, of another version, truncated or altered."""
+
+
+class IncompatibleError(BlocklmmError, ValueError):
+    """Statistics of different models can't be added; the message shows where they differ."""
+
+
 class InferenceError(BlocklmmError, ValueError):
     """A question that this fit can't answer; the message says why and what to do instead."""
 
 
 class BlocklmmWarning(UserWarning):
     """Base of all warnings: a result is given, with a reason to look twice."""
+
+
+class PrivacyWarning(BlocklmmWarning):
+    """Statistics to be shared from which rows could be recovered."""
 
 
 class ConvergenceWarning(BlocklmmWarning):

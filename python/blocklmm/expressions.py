@@ -58,7 +58,7 @@ class Expression:
         self.is_rowwise = calls <= _ROWWISE
         self.variables = _variables(text, frame)
         self._whole: FloatArray | None = None
-        self._learnt_from = frame
+        self._learnt_from: Frame | None = frame
         if training is not None:
             probe = training
         elif self.is_rowwise:
@@ -107,6 +107,41 @@ class Expression:
                 )
             self._last = (frame, start, stop, values)
         return self._last[3]
+
+    def state(self) -> dict[str, Any]:
+        """Return what the expression is and has learnt, in values that can be written down."""
+        return {
+            "text": self.text,
+            "quoted": self._quoted,
+            "variables": self.variables,
+            "suffixes": self.suffixes,
+            "transforms": {k: dict(v) for k, v in self._spec.transform_state.items()},
+        }
+
+    @classmethod
+    def restored(
+        cls,
+        text: str,
+        quoted: str,
+        variables: list[str],
+        suffixes: list[str],
+        transforms: dict[str, Any],
+    ) -> Expression:
+        """Return an expression from its :meth:`state`."""
+        out = cls.__new__(cls)
+        out.text, out._quoted, out.variables, out.suffixes = text, quoted, variables, suffixes
+        out.is_rowwise = _calls(quoted) <= _ROWWISE
+        out.n_columns = len(suffixes)
+        out._spec = ModelSpec(
+            FormulaicFormula("0 + {" + quoted + "}"),
+            na_action="ignore",
+            output="numpy",
+            transform_state=transforms,
+        )
+        out._whole = None if _calls(quoted) <= _ROWWISE | _STATEFUL else np.empty((0, 0))
+        out._learnt_from = None
+        out.not_a_number, out._last = {}, None
+        return out
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()

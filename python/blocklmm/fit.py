@@ -131,7 +131,7 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
             Degrees of freedom and errors of the fixed effects, as for :meth:`tidy`.
         """
         if not self.has_data:
-            scaled: FloatArray | str = "not computed, the fit was restored without its data"
+            scaled: FloatArray | str = "not computed, the fit is without its rows"
         elif self.nobs > _MOST_ROWS_SUMMARISED:
             scaled = f"not computed above {_MOST_ROWS_SUMMARISED:,} rows"
         else:

@@ -44,7 +44,7 @@ class FittedDiagnostics(FittedTests):
         Raises
         ------
         DataError
-            If the fit was restored without its data.
+            If the fit is without its rows.
 
         Notes
         -----
@@ -97,7 +97,7 @@ class FittedDiagnostics(FittedTests):
             leaving the group out would change the others' covariance.
         DataError
             If the factors are crossed and none is named, the model has no random terms, or the fit
-            was restored without its data.
+            is without its rows.
         OptionError
 
         Notes

@@ -41,8 +41,9 @@ class FittedRows(FittedEffects):
     def _frame(self) -> Frame:
         if self._problem.frame is None:
             raise DataError(
-                "this fit was restored without its data (a pickle holds no rows): predict(data) "
-                "takes new ones; for what needs its own, fit it again"
+                "this fit is without its rows (statistics, pickles, and data that can be read only "
+                "once leave them behind): predict(data) takes new ones; for what needs its own, "
+                "fit it again"
             )
         return self._problem.frame
 

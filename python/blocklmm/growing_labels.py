@@ -44,19 +44,16 @@ class GrowingLabels:
         parts = [table.code_rows(frame) for table in self._tables]
         return self._joint(parts), 0
 
-    def add(self, names: LevelNames, slots: IntArray) -> IntArray:
-        """Return the slots here of levels that another factor of the same columns has.
+    def add(self, labels: list[pd.Index[Any]]) -> IntArray:
+        """Return the slots of levels that are given by their labels in each column.
 
         Raises
         ------
         DataError
             If labels are of different kinds.
         """
-        labels = names.parts(slots)
-        parts = [
-            table.code_labels(found) for table, found in zip(self._tables, labels, strict=True)
-        ]
-        return self._joint(parts).astype(np.int64)
+        both = zip(self._tables, labels, strict=True)
+        return self._joint([table.code_labels(found) for table, found in both]).astype(np.int64)
 
     def _joint(self, parts: list[Slots]) -> Slots:
         slots = parts[0]
@@ -92,7 +89,7 @@ class KnownLabels:
 
     def __init__(self, group: tuple[str, ...], names: LevelNames, slots: IntArray) -> None:
         self._table = GrowingLabels(group)
-        self._table.add(names, slots)
+        self._table.add(names.parts(slots))
         self.name, self.n_slots, self.names = self._table.name, len(slots), names
 
     def of(self, frame: Frame) -> tuple[Array, int]:

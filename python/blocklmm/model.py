@@ -11,9 +11,9 @@ from .columns import build
 from .errors import OptionError
 from .fit import LinearMixedFit, estimate
 from .formula import parse
+from .gathering import gather
 from .optimize import FitOptions
 from .problem import Problem
-from .statistics import RowStatistics
 from .streams import as_rows, mentioned
 
 
@@ -141,14 +141,9 @@ class LinearMixedModel:
 
     def _prepared(self, n_threads: int) -> Problem:
         if self._problem is None:
-            statistics = self._read(n_threads)
-            if statistics.unmet_levels and self._rows.is_rereadable:
-                # As R does, levels that only the dropped rows have are no levels of the model.
-                unmet = statistics.unmet_levels
-                self._design = build(
-                    self.formula, self._rows, **self._columns, unmet=unmet, progress=self._progress
-                )
-                statistics = self._read(n_threads)
+            self._design, statistics = gather(
+                self._design, self._rows, self._columns, self._missing, n_threads, self._progress
+            )
             self._problem = Problem(
                 self.formula,
                 self._design,
@@ -158,9 +153,6 @@ class LinearMixedModel:
                 self._columns,
             )
         return self._problem
-
-    def _read(self, n_threads: int) -> RowStatistics:
-        return RowStatistics(self._design, self._rows, self._missing, n_threads, self._progress)
 
 
 def lmer(

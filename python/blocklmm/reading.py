@@ -15,6 +15,7 @@ from .errors import DataError, rows_phrase
 from .frames import Array, Categories, Frame, Numbers
 from .labels import LevelNames
 
+FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 _ROWS_A_CALL = 1 << 21  # columns read in place: a call long enough to matter, short for Ctrl-C
@@ -95,6 +96,10 @@ class Reading:
     n_threads : int
     core : _core.Statistics, optional
         What the rows go into, if not statistics of their own.
+    shift : array of shape (columns,), optional
+        What columns are to be about, if not the first rows' means.
+    whole : int, optional
+        The factor whose records are to hold all cross products.
     """
 
     def __init__(
@@ -104,7 +109,10 @@ class Reading:
         missing: str,
         n_threads: int,
         core: _core.Statistics | None = None,
+        shift: FloatArray | None = None,
+        whole: int | None = None,
     ) -> None:
+        self._shift, self._whole = shift, whole
         self._design, self._labels, self._missing = design, labels, missing
         self._n_threads, self._core = n_threads, core
         self._unmet = design.level_masks()
@@ -120,7 +128,10 @@ class Reading:
         """
         coded = [labels.of(frame) for labels in self._labels]
         if self._core is None:
-            self._core = new_core(self._design, [labels.n_slots for labels in self._labels])
+            n_slots = [labels.n_slots for labels in self._labels]
+            self._core = new_core(self._design, n_slots, self._whole)
+            if self._shift is not None:
+                self._core.adopt(self._shift, np.zeros(0), [np.zeros((0, 0)) for _ in n_slots])
         core = self._core
         for f, labels in enumerate(self._labels):
             core.grow(f, labels.n_slots)

@@ -16,7 +16,7 @@ from .frames import Array, Frame
 from .growing_labels import GrowingLabels, KnownLabels
 from .labels import LevelNames, group_labels
 from .progress import progress_bar
-from .reading import Labels, Reading, new_core
+from .reading import Dropped, Labels, Reading, new_core
 from .rows import Rows
 
 FloatArray = npt.NDArray[np.float64]
@@ -75,6 +75,10 @@ class RowStatistics:
     n_threads : int
     progress : bool, optional
         Whether to show a progress bar; by default where one is of use.
+    shift : array of shape (columns,), optional
+        What columns are to be about, if not near the first rows' means.
+    whole : int, optional
+        A grouping factor whose records are to hold all cross products.
 
     Attributes
     ----------
@@ -98,10 +102,12 @@ class RowStatistics:
         missing: str,
         n_threads: int,
         progress: bool | None = None,
+        shift: FloatArray | None = None,
+        whole: int | None = None,
     ) -> None:
         labels = [_labels_of(rows, group) for group in design.groups]
         self._redo: tuple[Design, Rows] | None = design, rows
-        reading = Reading(design, labels, missing, n_threads)
+        reading = Reading(design, labels, missing, n_threads, None, shift, whole)
         with progress_bar(progress, rows.total, " rows") as advance:
             for frame in rows.frames(n_threads):
                 reading.add(frame)
@@ -115,6 +121,16 @@ class RowStatistics:
         self.unmet_levels = reading.unmet_levels
         if not rows.is_rereadable:
             self._redo = None
+
+    @classmethod
+    def of(
+        cls, core: _core.Statistics, factors: list[GroupingFactor], dropped: Dropped
+    ) -> RowStatistics:
+        """Return statistics whose rows are not there."""
+        out = cls.__new__(cls)
+        out.core, out.factors, out.dropped = core, factors, dropped
+        out.unmet_levels, out._redo = {}, None
+        return out
 
     @property
     def rows(self) -> Rows | None:

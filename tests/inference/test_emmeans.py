@@ -243,7 +243,7 @@ def test_too_many_pairs(monkeypatch):
 def test_fits_without_data():
     fit = bl.lmer("angle ~ recipe * temp + (1 | replicate)", CAKE)
     restored = pickle.loads(pickle.dumps(fit))
-    with says(bl.DataError, "restored without its data", "'temp'", "at="):
+    with says(bl.DataError, "without its rows", "'temp'", "at="):
         restored.emmeans("recipe")
     pd.testing.assert_frame_equal(
         frame(restored, "recipe", at={"temp": 200}), frame(fit, "recipe"), rtol=1e-8

@@ -314,5 +314,5 @@ def test_misuse():
         bl.lmer("Reaction ~ Days", SLEEP).influence()
     restored = pickle.loads(pickle.dumps(fit))
     for options in ({}, {"by": "row"}, {"refit": True}):
-        with pytest.raises(bl.DataError, match="restored without its data"):
+        with pytest.raises(bl.DataError, match="without its rows"):
             restored.influence(**options)

@@ -226,7 +226,7 @@ def test_misuse():
         cluster_robust(fit, "CR2", "subject")
     with pytest.raises(bl.DataError, match="add a random intercept"):
         cluster_robust(bl.lmer("Reaction ~ Days", SLEEP), "CR2")
-    with pytest.raises(bl.DataError, match="restored without its data"):
+    with pytest.raises(bl.DataError, match="without its rows"):
         cluster_robust(pickle.loads(pickle.dumps(fit)), "CR2")
 
 

@@ -78,7 +78,7 @@ def power(
     InferenceError
         If the factors are crossed, so that no factor's levels can be repeated alone.
     DataError
-        For an unknown term, or if the fit was restored without its data.
+        For an unknown term, or if the fit is without its rows.
     OptionError
 
     Notes

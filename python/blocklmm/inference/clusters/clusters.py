@@ -129,7 +129,7 @@ def find_clusters(fit: FittedEffects, name: str | None, n_threads: int = 1) -> C
     ------
     DataError
         If the model has no random terms, no such factor, none in which all others are nested (and
-        none was named), or if the fit was restored without its data.
+        none was named), or if the fit is without its rows.
     ModelSizeError
         If a cluster has so many random effects that its covariance does not fit into memory.
     """
@@ -137,7 +137,7 @@ def find_clusters(fit: FittedEffects, name: str | None, n_threads: int = 1) -> C
     number = _chosen(fit, name)
     if problem.frame is None:
         raise DataError(
-            "this fit was restored without its data, and sums by cluster need a pass over the rows"
+            "this fit is without its rows, and sums by cluster need a pass over the rows"
         )
     design, units = problem.design, problem.units
     inverse_factor = fit._optimum.evaluation.inverse_factor

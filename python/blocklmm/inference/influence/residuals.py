@@ -39,7 +39,7 @@ def residuals(fit: FittedRows, kind: str) -> FloatArray:
     Raises
     ------
     DataError
-        If the fit was restored without its data.
+        If the fit is without its rows.
     OptionError
         For an unknown kind.
     """

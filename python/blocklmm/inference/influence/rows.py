@@ -119,7 +119,7 @@ def row_influence(fit: FittedRows) -> pd.DataFrame:
     Raises
     ------
     DataError
-        If the fit was restored without its data.
+        If the fit is without its rows.
     """
     index = fit._frame().index[fit._used]
     u = fit.pearson_resid

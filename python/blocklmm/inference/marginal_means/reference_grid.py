@@ -158,7 +158,7 @@ class _Variables:
             return self._numbers(name, given)
         if not self.fit.has_data:
             raise DataError(
-                f"this fit was restored without its data, of which the mean of {name!r} is needed: "
+                f"this fit is without its rows, of which the mean of {name!r} is needed: "
                 f"give its value, at={{{name!r}: ...}}"
             )
         column = self.fit._frame().column(name)

@@ -1,0 +1,429 @@
+"""Statistics as an object: they are added, updated, saved and fitted, without the rows."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from .arguments import require_choice, require_count, require_flag
+from .columns import build
+from .design import Design
+from .disclosure import small_cells
+from .errors import DataError, OptionError, PrivacyWarning, did_you_mean, warn
+from .fit import LinearMixedFit, estimate
+from .formula import parse
+from .gathering import gather
+from .merging import merge, merged
+from .optimize import FitOptions
+from .problem import Problem
+from .saved_statistics import restored, saved
+from .statistics import RowStatistics
+from .statistics_file import read, write
+from .streams import as_rows, mentioned
+from .submodels import submodel
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class SufficientStatistics:
+    """All that a model's fit needs of the rows: small, additive, and no row of them.
+
+    Over the rows of each group i, A_i = Z_i'Z_i and D_i = Z_i'[X_i y_i]; over all rows
+    C = [X y]'[X y]; for groups of two factors that meet, Z_i'Z_j. They are made by
+    :meth:`from_data` or :meth:`load`. Those of several sets of rows are added with ``+``, matched
+    on the labels of groups, whose rows may be in several sets.
+
+    Attributes
+    ----------
+    formula : str
+    nobs : int
+        Rows used.
+    ngroups : dict of str to int
+    dropped : Dropped
+        Rows left out for missing values.
+
+    Notes
+    -----
+    Bates, Mächler, Bolker & Walker (2015, Journal of Statistical Software 67, sec. 3) for what is
+    needed; cross products are held about a shift near the columns' means (Chan, Golub & LeVeque
+    1983), so that sets with different means are added without loss.
+
+    Examples
+    --------
+    >>> import blocklmm as bl
+    >>> data = bl.datasets.load("sleepstudy")
+    >>> formula = "Reaction ~ Days + (Days | Subject)"
+    >>> parts = [bl.SufficientStatistics.from_data(formula, data[k::3]) for k in range(3)]
+    >>> round(sum(parts).fit().objective, 3)
+    1743.628
+    """
+
+    def __init__(self) -> None:
+        raise TypeError("make statistics by from_data() or load()")
+
+    @classmethod
+    def _of(
+        cls, design: Design, statistics: RowStatistics, missing: str, keeps_groups: bool
+    ) -> SufficientStatistics:
+        out = cls.__new__(cls)
+        out._design, out._statistics = design, statistics
+        out._missing, out._keeps_groups = missing, keeps_groups
+        out._is_shared = False  # whether a fit holds the core, which may not be changed then
+        return out
+
+    _design: Design
+    _statistics: RowStatistics
+    _missing: str
+    _keeps_groups: bool
+    _is_shared: bool
+
+    @classmethod
+    def from_data(
+        cls,
+        formula: str,
+        data: Any,
+        *,
+        weights: str | None = None,
+        offset: str | None = None,
+        missing: str = "drop",
+        contrasts: Mapping[str, Any] | None = None,
+        levels: Mapping[str, Sequence[Any]] | None = None,
+        keep_groups: bool = False,
+        n_threads: int = 1,
+        progress: bool | None = None,
+    ) -> SufficientStatistics:
+        """Read rows once.
+
+        Parameters
+        ----------
+        formula : str
+        data : data frame, path, data set, query, or iterable of data frames
+            As for :func:`blocklmm.lmer`.
+        weights, offset : str, optional
+            Names of columns.
+        missing : {"drop", "error"}
+        contrasts : mapping, optional
+        levels : mapping from column to sequence, optional
+            Levels of categories, in order, where these data need not have all: statistics of
+            several sets of rows can be added if their levels are the same.
+        keep_groups : bool
+            Whether to keep what :meth:`subtract_group` needs: all cross products of each group.
+        n_threads : int
+        progress : bool, optional
+
+        Raises
+        ------
+        FormulaError, DataError, OptionError
+        """
+        require_choice("missing", missing, ("drop", "error"))
+        require_flag("keep_groups", keep_groups)
+        require_count("n_threads", n_threads)
+        for name, given in (("weights", weights), ("offset", offset)):
+            if given is not None and not isinstance(given, str):
+                raise OptionError(f"{name} of statistics is the name of a column, not {given!r}")
+        parsed = parse(formula)
+        columns: dict[str, Any] = {"weights": weights, "offset": offset}
+        columns |= {"contrasts": contrasts, "levels": levels}
+        rows = as_rows(data, mentioned(formula, columns))
+        for term in parsed.random:
+            for name in term.group:
+                rows.head.column(name)
+        design = build(parsed, rows, **columns, progress=progress)
+        if keep_groups:
+            _require_removable(design)
+        design, statistics = gather(
+            design, rows, columns, missing, n_threads, progress, 0 if keep_groups else None
+        )
+        statistics = RowStatistics.of(statistics.core, statistics.factors, statistics.dropped)
+        return cls._of(design, statistics, missing, keep_groups)
+
+    @property
+    def formula(self) -> str:
+        """The formula as given."""
+        return self._design.formula.text
+
+    @property
+    def nobs(self) -> int:
+        """Rows used."""
+        return int(self._statistics.core.n_rows_used)
+
+    @property
+    def ngroups(self) -> dict[str, int]:
+        """Number of levels by grouping factor."""
+        return {f.name: f.n_levels for f in self._statistics.factors}
+
+    @property
+    def dropped(self) -> Any:
+        """Rows left out for missing values."""
+        return self._statistics.dropped
+
+    def group_sizes(self) -> dict[str, pd.Series[int]]:
+        """Return the number of rows of each group, by grouping factor."""
+        out = {}
+        for f, factor in enumerate(self._statistics.factors):
+            sizes = self._statistics.core.level_rows(f)[factor.order]
+            index = pd.Index(factor.levels[factor.order], name=factor.name)
+            out[factor.name] = pd.Series(sizes, index=index, name="nobs")
+        return out
+
+    def __repr__(self) -> str:
+        groups = ", ".join(f"{name} {n:,}" for name, n in self.ngroups.items())
+        text = f"Sufficient statistics of {self.formula}: {self.nobs:,} rows"
+        return f"<{text}; groups: {groups}>" if groups else f"<{text}>"
+
+    def __add__(self, other: SufficientStatistics) -> SufficientStatistics:
+        """Return the statistics of the rows of both.
+
+        Raises
+        ------
+        IncompatibleError
+            If formulas, contrasts, levels or what expressions have learnt differ; with where.
+        """
+        if not isinstance(other, SufficientStatistics):
+            return NotImplemented
+        if self._keeps_groups != other._keeps_groups:
+            raise OptionError("keep_groups is True for one of the statistics and False for another")
+        design, statistics = merged(
+            self._design, self._statistics, other._design, other._statistics
+        )
+        return self._of(design, statistics, self._missing, self._keeps_groups)
+
+    def __radd__(self, other: object) -> SufficientStatistics:
+        if other == 0:  # of sum()
+            return self
+        return NotImplemented
+
+    def update(
+        self, data: Any, n_threads: int = 1, progress: bool | None = None
+    ) -> SufficientStatistics:
+        """Add rows, in place; fits that were made before stay as they are.
+
+        Parameters
+        ----------
+        data : as for :meth:`from_data`
+            Its levels of categories are among those that are known.
+        n_threads : int
+        progress : bool, optional
+
+        Returns
+        -------
+        SufficientStatistics
+            The object itself.
+
+        Raises
+        ------
+        DataError
+            If the rows can't be used; nothing was changed then.
+        """
+        require_count("n_threads", n_threads)
+        design = self._design
+        labels = (source.label for source in design.sources)
+        rows = as_rows(data, " ".join([design.formula.text, *labels]))
+        whole = 0 if self._keeps_groups else None
+        shift = np.asarray(self._statistics.core.shift)
+        added = RowStatistics(
+            design, rows, self._missing, n_threads, progress, shift=shift, whole=whole
+        )
+        self._statistics = merge(design, self._own(), design, added)
+        return self
+
+    def subtract_group(self, label: Any) -> SufficientStatistics:
+        """Take the rows of a group away, in place; fits that were made before stay as they are.
+
+        Parameters
+        ----------
+        label : label of a group
+            A tuple of labels, where groups are joint levels of several columns.
+
+        Returns
+        -------
+        SufficientStatistics
+            The object itself.
+
+        Raises
+        ------
+        OptionError
+            If the statistics were made without ``keep_groups=True``.
+        DataError
+            If there is no such group, or it is the only one.
+        """
+        if not self._keeps_groups:
+            raise OptionError(
+                "to subtract a group its own cross products are needed: make the statistics with "
+                "keep_groups=True"
+            )
+        factor = self._statistics.factors[0]
+        parts = factor.names.parts(factor.slots)
+        wanted = label if isinstance(label, tuple) else (label,)
+        is_it = np.ones(factor.n_levels, dtype=bool)
+        if len(wanted) != len(parts):
+            raise DataError(f"a group of {factor.name!r} has {len(parts)} labels, not {label!r}")
+        for part, value in zip(parts, wanted, strict=True):
+            is_it &= np.asarray(part == value)
+        place = np.flatnonzero(is_it)
+        if len(place) == 0:
+            hint = did_you_mean(str(label), map(str, factor.levels[:10_000]))
+            raise DataError(f"{factor.name!r} has no level {label!r}.{hint}")
+        if factor.n_levels == 1:
+            raise DataError(
+                f"{label!r} is the only level of {factor.name!r}: nothing would be left"
+            )
+        core = self._statistics.core.removed(int(place[0]), _ones(self._design))
+        kept = type(factor)(factor.group, factor.names, np.delete(factor.slots, place[0]))
+        self._statistics = RowStatistics.of(core, [kept], self._statistics.dropped)
+        self._is_shared = False
+        return self
+
+    def submodel(self, formula: str) -> SufficientStatistics:
+        """Return the statistics of a model with some of the terms.
+
+        Parameters
+        ----------
+        formula : str
+            Its response, offset and all its terms are the model's; for ``anova`` of nested fits.
+
+        Raises
+        ------
+        FormulaError
+        IncompatibleError
+            If a term is not in the model, or would be coded in another way without the others.
+        """
+        design, statistics = submodel(self._design, self._plain(), parse(formula))
+        return self._of(design, statistics, self._missing, keeps_groups=False)
+
+    def fit(
+        self,
+        reml: bool = True,
+        start: npt.ArrayLike | None = None,
+        options: FitOptions | None = None,
+        rank_deficient: str = "drop",
+    ) -> LinearMixedFit:
+        """Fit by REML or maximum likelihood.
+
+        Parameters
+        ----------
+        reml : bool
+        start : array, optional
+            First theta.
+        options : FitOptions, optional
+        rank_deficient : {"drop", "error"}
+
+        Returns
+        -------
+        LinearMixedFit
+            All that needs no row can be asked of it; predict(data) takes new rows.
+
+        Raises
+        ------
+        DataError
+            If the statistics can't identify the model.
+        ConvergenceError
+            If the model fits the data exactly.
+        """
+        require_choice("rank_deficient", rank_deficient, ("drop", "error"))
+        n_threads = options.n_threads if isinstance(options, FitOptions) else 1
+        design, plain = self._design, self._plain()
+        problem = Problem(design.formula, design, plain, rank_deficient, n_threads)
+        self._is_shared = self._is_shared or plain is self._statistics
+        return estimate(problem, reml, start, options)
+
+    def save(self, path: str | os.PathLike[str], min_cell: int = 5) -> None:
+        """Write a file, with a version and a checksum; see ``statistics_file.py`` for its layout.
+
+        Parameters
+        ----------
+        path : str or path
+            Replaced at once when all is written.
+        min_cell : int
+            Warn of groups and of categories' levels with fewer rows than this: who has the file
+            could recover them. 0 for none.
+
+        Warns
+        -----
+        PrivacyWarning
+
+        Notes
+        -----
+        A group's statistics are Z_i'[Z_i X_i y_i] and its number of rows n_i, with its label. Where
+        n_i is not larger than the number of random effects they determine its rows, or all but a
+        rotation of them; with more rows they are sums over rows. Disclosure rules of statistical
+        offices and hospitals ask for cells of 5, 10 or more.
+        """
+        require_count("min_cell", min_cell, least=0)
+        for text in small_cells(self._design, self._statistics, min_cell):
+            warn(text, PrivacyWarning)
+        header, arrays = saved(self._design, self._statistics)
+        header |= {"missing": self._missing, "keeps_groups": self._keeps_groups}
+        write(path, header, arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> SufficientStatistics:
+        """Read a file that :meth:`save` has written.
+
+        Parameters
+        ----------
+        path : str or path
+
+        Raises
+        ------
+        StatisticsFileError
+            If it is no such file, of another version, truncated or altered.
+        FileNotFoundError
+        """
+        header, arrays = read(path)
+        design, statistics = restored(header, arrays, path)
+        return cls._of(design, statistics, header["missing"], header["keeps_groups"])
+
+    def __copy__(self) -> SufficientStatistics:
+        self._is_shared = True
+        out = self._of(self._design, self._statistics, self._missing, self._keeps_groups)
+        out._is_shared = True
+        return out
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SufficientStatistics:
+        return copy.copy(self)  # changes are made to copies
+
+    def _own(self) -> RowStatistics:
+        """Return the statistics with a core that may be changed."""
+        mine = self._statistics
+        if not self._is_shared:
+            return mine
+        self._is_shared = False
+        return RowStatistics.of(copy.copy(mine.core), mine.factors, mine.dropped)
+
+    def _plain(self) -> RowStatistics:
+        """Return the statistics as a fit needs them."""
+        mine = self._statistics
+        if not self._keeps_groups:
+            return mine
+        q = len(self._design.z_columns)
+        others = range(q, len(self._design.record_columns(0)))
+        core = mine.core.restricted([(0, list(range(q)), list(others))])
+        return RowStatistics.of(core, mine.factors, mine.dropped)
+
+
+def _require_removable(design: Design) -> None:
+    if len(design.groups) != 1:
+        raise OptionError("keep_groups is for models with one grouping factor")
+    if design.weight >= 0:
+        raise OptionError("keep_groups is for models without weights")
+    if not _ones(design).any():
+        raise OptionError("keep_groups needs an intercept, fixed or random")
+
+
+def _ones(design: Design) -> FloatArray:
+    """Return coefficients of the columns that make a constant one; zeros where there are none."""
+    out = np.zeros(design.n_columns)
+    if design.ones is not None:
+        np.add.at(out, design.x_columns, design.ones)
+    else:
+        anchors = [k for k in design.z_anchor if k >= 0]
+        if anchors:
+            out[design.z_columns[anchors[0]]] = 1.0
+    return out
