@@ -119,7 +119,7 @@ class _Builder:
         learnt: Learnt | None,
         unmet: Mapping[str, Sequence[Any]],
     ) -> None:
-        self.design = Design(formula)
+        self.design = Design(formula, learnt=[] if learnt is None else learnt.what)
         self.frame = frame
         self.contrasts, self.declared, self.learnt = contrasts, declared, learnt
         self.unmet = unmet

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from . import _core
 from .factors import CategoryFactor, ExpressionFactor, Factor
 from .formula import Formula, Term
-from .frames import Frame, Numbers, Source
+from .frames import Frame, Numbers, Source, array_column
 
 Recipe = tuple[Any, ...]
 FloatArray = npt.NDArray[np.float64]
@@ -54,6 +54,8 @@ class Design:
         Coefficients with X @ ones = 1, if X spans the constant by a term of its own.
     offsets, weight, response : list of int, int, int
         Their recipes; -1 without weights.
+    learnt : list of str
+        What a pass over all rows was needed for before any was used.
     """
 
     formula: Formula
@@ -75,6 +77,7 @@ class Design:
     offsets: list[int] = field(default_factory=list)
     weight: int = -1
     response: int = -1
+    learnt: list[str] = field(default_factory=list)
     sources: list[SourceKey] = field(default_factory=list)
     _factors: dict[str, Factor] = field(default_factory=dict)
     # None: given once, but left behind by a pickle
@@ -118,6 +121,11 @@ class Design:
         own = [self.z_columns[k] for k in self.members(group)]
         others = dict.fromkeys([*self.x_columns, self.n_columns - 1])
         return own + sorted(k for k in others if k not in own)
+
+    @property
+    def text(self) -> str:
+        """A text that mentions all columns that the design reads."""
+        return " ".join([self.formula.text, *(source.label for source in self.sources)])
 
     def source_name(self, source: int) -> str:
         """Return the name of a source for messages."""
@@ -176,6 +184,26 @@ class Design:
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
             setattr(self, name, value)
+
+    def with_rows(self, frame: Frame, arguments: Mapping[str, Any]) -> Design:
+        """Return the design with what a pickle has left behind, taken from the rows again.
+
+        Parameters
+        ----------
+        frame : Frame
+        arguments : mapping
+            Weights and offset, where they were given as arrays.
+        """
+        arrays: dict[str, Numbers | None] = {
+            role: array_column(role, arguments[role]) for role in self._arrays
+        }
+        factors = {
+            text: ExpressionFactor(factor.expression.again(frame))
+            if isinstance(factor, ExpressionFactor)
+            else factor
+            for text, factor in self._factors.items()
+        }
+        return replace(self, _arrays=arrays, _factors=factors)
 
     def has_array(self, role: str) -> bool:
         """Tell whether the weights or the offset were given as an array."""

@@ -108,6 +108,10 @@ class Expression:
             self._last = (frame, start, stop, values)
         return self._last[3]
 
+    def again(self, frame: Frame) -> Expression:
+        """Return the expression with the values of whole columns that a pickle has left behind."""
+        return self if self._whole is None else Expression(self.text, frame)
+
     def state(self) -> dict[str, Any]:
         """Return what the expression is and has learnt, in values that can be written down."""
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -132,6 +133,8 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
         """
         if not self.has_data:
             scaled: FloatArray | str = "not computed, the fit is without its rows"
+        elif self._problem.frame is None:
+            scaled = "not computed of rows that come in chunks"
         elif self.nobs > _MOST_ROWS_SUMMARISED:
             scaled = f"not computed above {_MOST_ROWS_SUMMARISED:,} rows"
         else:
@@ -194,10 +197,23 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
         """Return one row of figures that describe the fit."""
         return _tidy.glance(self)
 
-    def augment(self) -> pd.DataFrame:
-        """Return a table of the rows used: response, fitted values, fixed part, residuals."""
+    def augment(self, out: str | os.PathLike[str] | None = None) -> pd.DataFrame | None:
+        """Return a table of the rows used: response, fitted values, fixed part, residuals.
+
+        Parameters
+        ----------
+        out : str or path, optional
+            A Parquet file to write to instead, chunk by chunk: the columns that the model reads,
+            and ``.fitted``, ``.fixed``, ``.resid``; of all rows, NaN where one was left out. It is
+            there once all rows are written.
+        """
+        if out is not None:
+            self._write_fitted(out)
+            return None
         fitted = self._training
-        index = self._frame().index[self._used]
+        frame = self._problem.frame
+        labels = pd.RangeIndex(len(self._used)) if frame is None else frame.index
+        index = labels[self._used]
         return _tidy.augment(self._response(), fitted.mean, fitted.fixed, index)
 
     def __repr__(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from typing import Any
 
@@ -17,9 +18,11 @@ from .errors import DataError, did_you_mean
 from .frames import Frame
 from .objective import blas_limit
 from .parameters import FloatArray
+from .parquet_output import write_parquet
 from .predict import (
     Errors,
     Estimates,
+    FittedLevels,
     IntArray,
     RowPredictions,
     predict_rows,
@@ -27,8 +30,10 @@ from .predict import (
     row_groups,
     used_rows,
 )
+from .rows import Rows
+from .streams import as_rows, mentions
 
-_OF_ROWS = ("_training", "_used", "_robust_errors")
+_OF_ROWS = ("_training", "_used", "_robust_errors", "_levels")
 
 
 class FittedRows(FittedEffects):
@@ -38,14 +43,24 @@ class FittedRows(FittedEffects):
         # Nothing of a row's goes into a pickle, computed before or not.
         return {k: v for k, v in self.__dict__.items() if k not in _OF_ROWS}
 
-    def _frame(self) -> Frame:
-        if self._problem.frame is None:
+    def _rows(self) -> Rows:
+        rows = self._problem.statistics.rows
+        if rows is None:
             raise DataError(
                 "this fit is without its rows (statistics, pickles, and data that can be read only "
                 "once leave them behind): predict(data) takes new ones; for what needs its own, "
                 "fit it again"
             )
-        return self._problem.frame
+        return rows
+
+    def _frame(self) -> Frame:
+        rows = self._rows()
+        if not isinstance(rows, Frame):
+            raise DataError(
+                "this needs all rows in memory, and the fit's come in chunks: fit the data as one "
+                "frame, or ask a sample of them"
+            )
+        return rows
 
     def _estimates(self, with_errors: bool) -> Estimates:
         return Estimates(self._beta, self._modes, self._errors() if with_errors else None)
@@ -79,19 +94,34 @@ class FittedRows(FittedEffects):
         )
 
     @cached_property
-    def _used(self) -> npt.NDArray[np.bool_]:
-        """Which rows of the data were used."""
-        frame = self._frame()
+    def _levels(self) -> FittedLevels:
+        return FittedLevels(self._problem)
+
+    def _groups(self, frame: Frame, is_chunk: bool) -> IntArray:
+        """Return the fitted levels of a frame's rows."""
+        return self._levels.of(frame) if is_chunk else row_groups(self._problem, frame)
+
+    def _used_of(self, frame: Frame) -> npt.NDArray[np.bool_]:
         if self.dropped.n_rows == 0:
             return np.ones(frame.n_rows, dtype=bool)
         return used_rows(self._problem, frame)
 
     @cached_property
+    def _used(self) -> npt.NDArray[np.bool_]:
+        """Which rows of the data were used."""
+        return np.concatenate([self._used_of(frame) for frame in self._rows().frames()])
+
+    def _predictions(self, frame: Frame, is_chunk: bool) -> RowPredictions:
+        groups = self._groups(frame, is_chunk) if self._has_random else None
+        return predict_rows(self._problem, frame, self._estimates(False), groups)
+
+    @cached_property
     def _training(self) -> RowPredictions:
-        problem, frame = self._problem, self._frame()
-        groups = row_groups(problem, frame) if self._has_random else None
-        found = predict_rows(problem, frame, self._estimates(False), groups)
-        return RowPredictions(found.mean[self._used], found.fixed[self._used], None)
+        rows = self._rows()
+        is_chunk = not isinstance(rows, Frame)
+        found = [self._predictions(frame, is_chunk) for frame in rows.frames()]
+        mean, fixed = (np.concatenate([getattr(p, k) for p in found]) for k in ("mean", "fixed"))
+        return RowPredictions(mean[self._used], fixed[self._used], None)
 
     @property
     def fittedvalues(self) -> FloatArray:
@@ -100,14 +130,15 @@ class FittedRows(FittedEffects):
 
     @property
     def has_data(self) -> bool:
-        """Whether the fit still has its data; one restored from a pickle has not."""
-        return self._problem.frame is not None
+        """Whether the fit still has its rows; one of statistics or from a pickle has not."""
+        return self._problem.statistics.rows is not None
 
     @property
     def pearson_resid(self) -> FloatArray:
         """Residuals times the square root of the weights, shape (nobs,)."""
-        weights = self._row_weights(self._frame(), is_training=True)[self._used]
-        return self.resid * np.sqrt(weights)
+        frames = self._rows().frames()
+        weights = [self._row_weights(frame, is_training=True) for frame in frames]
+        return self.resid * np.sqrt(np.concatenate(weights)[self._used])
 
     @property
     def resid(self) -> FloatArray:
@@ -115,9 +146,11 @@ class FittedRows(FittedEffects):
         return np.asarray(self._response() - self._training.mean)
 
     def _response(self) -> FloatArray:
+        return np.concatenate([self._response_of(f) for f in self._rows().frames()])[self._used]
+
+    def _response_of(self, frame: Frame) -> FloatArray:
         design = self._problem.design
-        recipe = design.response
-        return np.asarray(design.matrix(self._frame(), [recipe])[self._used, 0])
+        return design.matrix(frame, [design.response])[:, 0]
 
     def predict(
         self,
@@ -126,12 +159,13 @@ class FittedRows(FittedEffects):
         new_levels: str = "error",
         interval: str | None = None,
         level: float = 0.95,
-    ) -> FloatArray | pd.DataFrame:
+        out: str | os.PathLike[str] | None = None,
+    ) -> FloatArray | pd.DataFrame | None:
         """Predict the response.
 
         Parameters
         ----------
-        data : data frame, optional
+        data : data frame, path, data set, query, or iterable of data frames, optional
             New rows; the rows used in the fit by default. An offset that is a column of the
             training data must be in them.
         random : {"conditional", "population"}
@@ -143,11 +177,14 @@ class FittedRows(FittedEffects):
             Also an interval: for a new observation, or for its mean. An unseen group carries its
             whole variance; a prediction interval for the population is that of an unseen group.
         level : float
+        out : str or path, optional
+            A Parquet file to write to, chunk by chunk: the columns that the model reads, and
+            ``.mean``, ``.lower``, ``.upper``. It is there once all rows are written.
 
         Returns
         -------
         array of shape (n,), or DataFrame with columns mean, lower, upper
-            NaN for new rows that miss a value.
+            NaN for new rows that miss a value. With ``out`` nothing.
 
         Raises
         ------
@@ -163,8 +200,8 @@ class FittedRows(FittedEffects):
         require_choice("random", random, ("conditional", "population"))
         require_choice("new_levels", new_levels, ("error", "population"))
         require_choice("interval", interval, (None, "prediction", "confidence"))
+        level = require_level(level)
         problem = self._problem
-        frame = self._frame() if data is None else Frame(data)
         if data is not None and problem.design.has_array("offset"):
             raise DataError(
                 "the offset was given as an array, of which new data have no values: fit with a "
@@ -175,22 +212,58 @@ class FittedRows(FittedEffects):
                 "the weights were given as an array, of which new data have no values: fit with a "
                 "column's name, weights='name', for intervals of new observations"
             )
-        conditional = random == "conditional" and self._has_random
-        groups = row_groups(problem, frame) if conditional else None
-        if groups is not None and new_levels == "error" and data is not None:
-            require_known(problem, frame, groups)
-        if random == "population" and interval == "prediction" and self._has_random:
-            groups = np.full((frame.n_rows, len(self.ngroups)), -1, dtype=np.int64)
-        found = predict_rows(problem, frame, self._estimates(interval is not None), groups)
-        rows = self._used if data is None else slice(None)
-        mean = found.mean[rows]
-        if found.variance is None:
-            return mean
-        variance = found.variance[rows]
-        if interval == "prediction":
-            variance = variance + self.sigma**2 / self._row_weights(frame, data is None)[rows]
-        half = ndtri(0.5 + 0.5 * require_level(level)) * np.sqrt(variance)
-        return pd.DataFrame({"mean": mean, "lower": mean - half, "upper": mean + half})
+        rows = self._rows() if data is None else as_rows(data, problem.design.text)
+        is_chunk = not isinstance(rows, Frame)
+        estimates = self._estimates(interval is not None)
+
+        def predicted(frame: Frame) -> pd.DataFrame:
+            groups: IntArray | None = None
+            if random == "conditional" and self._has_random:
+                groups = self._groups(frame, is_chunk)
+                if new_levels == "error" and data is not None:
+                    require_known(problem, frame, groups)
+            elif random == "population" and interval == "prediction" and self._has_random:
+                groups = np.full((frame.n_rows, len(self.ngroups)), -1, dtype=np.int64)
+            found = predict_rows(problem, frame, estimates, groups)
+            if found.variance is None:
+                return pd.DataFrame({"mean": found.mean}, copy=False)
+            variance = found.variance
+            if interval == "prediction":
+                variance = variance + self.sigma**2 / self._row_weights(frame, data is None)
+            half = ndtri(0.5 + 0.5 * level) * np.sqrt(variance)
+            columns = {"mean": found.mean, "lower": found.mean - half, "upper": found.mean + half}
+            return pd.DataFrame(columns, copy=False)
+
+        if out is not None:
+            write_parquet(out, (self._with_columns(f, predicted(f)) for f in rows.frames()))
+            return None
+        parts = [predicted(frame) for frame in rows.frames()]
+        table = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+        if data is None and not self._used.all():
+            table = table[self._used].reset_index(drop=True)
+        return table if interval is not None else table["mean"].to_numpy()
+
+    def _write_fitted(self, out: str | os.PathLike[str]) -> None:
+        """Write what is fitted of the rows to a Parquet file."""
+        rows = self._rows()
+        is_chunk = not isinstance(rows, Frame)
+
+        def fitted(frame: Frame) -> pd.DataFrame:
+            found = self._predictions(frame, is_chunk)
+            resid = self._response_of(frame) - found.mean
+            columns = {"fitted": found.mean, "fixed": found.fixed, "resid": resid}
+            table = pd.DataFrame(columns, copy=False)
+            return table.where(self._used_of(frame)) if self.dropped.n_rows else table
+
+        write_parquet(out, (self._with_columns(f, fitted(f)) for f in rows.frames()))
+
+    def _with_columns(self, frame: Frame, found: pd.DataFrame) -> Any:
+        """Return the columns of a frame that the model reads, and what was found beside them."""
+        text = self._problem.design.text
+        table = frame.arrow([name for name in frame.names if mentions(text, name)])
+        for name in found:
+            table = table.append_column(f".{name}", [found[name].to_numpy()])
+        return table
 
     def _row_weights(self, frame: Frame, is_training: bool) -> FloatArray:
         """Weights of rows; one for new rows where the weights were given as an array."""

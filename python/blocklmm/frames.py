@@ -143,6 +143,12 @@ class Frame:
         return name in self.names
 
     @property
+    def native(self) -> Any:
+        """The data as they were given, or as pandas has them."""
+        is_pandas = isinstance(self._native, pd.DataFrame)
+        return self._native if is_pandas else self._native.to_native()
+
+    @property
     def head(self) -> Frame:
         """The frame itself: as rows of a model, a frame is all there are."""
         return self
@@ -219,6 +225,16 @@ class Frame:
                 # as floats: integers would wrap around, and booleans have their own arithmetic
                 out[name] = np.asarray(values, dtype=np.float64)
         return pd.DataFrame(out, copy=False)
+
+    def arrow(self, names: Sequence[str]) -> Any:
+        """Return some columns as a pyarrow table."""
+        import pyarrow as pa
+
+        if isinstance(self._native, pd.DataFrame):
+            places = [self.names.index(name) for name in names]
+            chosen = self._native.iloc[:, places].set_axis(list(names), axis=1)
+            return pa.Table.from_pandas(chosen, preserve_index=False).replace_schema_metadata()
+        return self._native.select(*names).to_arrow()
 
     def texts(self, name: str) -> tuple[Array, Array, Array | None] | None:
         """Return a column of text as Arrow holds it, or None for any other.

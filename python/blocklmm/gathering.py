@@ -45,5 +45,7 @@ def gather(
     unmet = statistics.unmet_levels
     if unmet and rows.is_rereadable:
         design = build(design.formula, rows, **columns, unmet=unmet, progress=progress)
+        before = statistics.passes
         statistics = RowStatistics(design, rows, missing, n_threads, progress, whole=whole)
+        statistics.passes = before + statistics.passes
     return design, statistics

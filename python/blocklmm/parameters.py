@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +48,12 @@ class FittedParameters:
 
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"a fit can't be changed: {name!r} was to be deleted")
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self  # nothing of a fit can change
 
     def _warn_uncertified(self, what: str) -> None:
         if not self.converged:
@@ -121,6 +127,11 @@ class FittedParameters:
     def dropped(self) -> Dropped:
         """Rows left out for missing values."""
         return self._problem.statistics.dropped
+
+    @property
+    def passes(self) -> list[str]:
+        """What rows that came in chunks were read for, each time; empty of rows in memory."""
+        return list(self._problem.statistics.passes)
 
     @property
     def dropped_columns(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import pandas as pd
 from . import reading
 from .errors import DataError, labels_phrase, rows_phrase
 from .frames import Frame
+from .growing_labels import GrowingLabels
 from .labels import group_labels
 from .problem import Problem
 
@@ -111,6 +112,29 @@ def row_groups(problem: Problem, frame: Frame) -> IntArray:
     return out
 
 
+class FittedLevels:
+    """Looks up the fitted levels of rows that come in chunks.
+
+    Parameters
+    ----------
+    problem : Problem
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self._factors = problem.statistics.factors
+        self._tables = [GrowingLabels(factor.group) for factor in self._factors]
+        for table, factor in zip(self._tables, self._factors, strict=True):
+            table.add(factor.names.parts(factor.slots))
+
+    def of(self, frame: Frame) -> IntArray:
+        """Return the fitted levels of a chunk's rows, as :func:`row_groups`."""
+        out = np.empty((frame.n_rows, len(self._factors)), dtype=np.int64)
+        for f, (table, factor) in enumerate(zip(self._tables, self._factors, strict=True)):
+            slots, _ = table.of(frame)
+            out[:, f] = np.where(slots < 0, -2, np.where(slots < factor.n_levels, slots, -1))
+        return out
+
+
 def _text_if_mixed(a: pd.Index, b: pd.Index) -> tuple[pd.Index, pd.Index]:
     """Compare labels as they are; where one side is text and the other is not, as text."""
     if pd.api.types.is_numeric_dtype(a.dtype) != pd.api.types.is_numeric_dtype(b.dtype):
@@ -127,9 +151,10 @@ def require_known(problem: Problem, frame: Frame, groups: IntArray) -> None:
         labels = group_labels(frame, factor.group)
         slots = np.asarray(labels.codes[unseen], dtype=np.int64) - labels.base
         found = labels.names.of_slots(np.unique(slots))
+        first = (unseen[:5] + frame.first_row).tolist()
         raise DataError(
             f"{factor.name!r} has levels that the model was not fitted with: "
-            f"{labels_phrase(found)} in {rows_phrase(len(unseen), unseen[:5].tolist())}; "
+            f"{labels_phrase(found)} in {rows_phrase(len(unseen), first)}; "
             "new_levels='population' predicts for them with random effects of zero"
         )
 

@@ -56,6 +56,8 @@ class Problem:
     n_threads : int
     arguments : mapping, optional
         The model's other arguments, for models of the same kind on other data.
+    keep_data : bool
+        Whether a pickle takes rows that are in memory with it.
 
     Attributes
     ----------
@@ -76,6 +78,9 @@ class Problem:
     DataError, RankDeficientError, ConvergenceError
     """
 
+    statistics: RowStatistics
+    response_fit: FloatArray
+
     def __init__(
         self,
         formula: Formula,
@@ -84,8 +89,9 @@ class Problem:
         rank_deficient: str,
         n_threads: int,
         arguments: Mapping[str, Any] | None = None,
+        keep_data: bool = False,
     ) -> None:
-        self.formula, self.design = formula, design
+        self.formula, self.design, self.keep_data = formula, design, keep_data
         self.arguments = dict(arguments or {})
         self._rank_deficient = rank_deficient
         self.structure = Structure(tuple(design.blocks))
@@ -279,10 +285,18 @@ class Problem:
     def __getstate__(self) -> dict[str, Any]:
         # arguments may be arrays of the rows, which a pickle leaves behind with the data
         left = ("core", "units", "arguments")
-        return {k: v for k, v in self.__dict__.items() if k not in left}
+        state = {k: v for k, v in self.__dict__.items() if k not in left}
+        if self.keep_data and self.frame is not None:
+            state["data"] = self.frame.native, self.arguments
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, arguments={})
+        data, arguments = state.pop("data", (None, {}))
+        self.__dict__.update(state, arguments=arguments)
+        if data is not None:
+            frame = Frame(data)
+            self.design = self.design.with_rows(frame, arguments)
+            self.statistics = self.statistics.with_rows(self.design, frame)
         self._connect(self.statistics, self.response_fit)
 
     def _connect(self, statistics: RowStatistics, response_fit: FloatArray) -> None:

@@ -87,6 +87,8 @@ class RowStatistics:
     dropped : Dropped
     unmet_levels : dict of str to list
         By category, levels that no row used has.
+    passes : list of str
+        What rows that came in chunks were read for, each time; empty of rows in memory.
 
     Raises
     ------
@@ -119,6 +121,9 @@ class RowStatistics:
         ]
         self.dropped = reading.dropped
         self.unmet_levels = reading.unmet_levels
+        self.passes = [] if isinstance(rows, Frame) else ["for the statistics"]
+        if self.passes and design.learnt:
+            self.passes.insert(0, f"for {', '.join(design.learnt)}")
         if not rows.is_rereadable:
             self._redo = None
 
@@ -129,7 +134,13 @@ class RowStatistics:
         """Return statistics whose rows are not there."""
         out = cls.__new__(cls)
         out.core, out.factors, out.dropped = core, factors, dropped
-        out.unmet_levels, out._redo = {}, None
+        out.unmet_levels, out.passes, out._redo = {}, [], None
+        return out
+
+    def with_rows(self, design: Design, rows: Rows) -> RowStatistics:
+        """Return the same with the rows that a pickle has brought along."""
+        out = self.with_core(self.core)
+        out._redo = design, rows
         return out
 
     @property
@@ -150,7 +161,10 @@ class RowStatistics:
             By grouping factor, coefficients of each level on its own columns of Z.
         n_threads : int
         """
-        return self.with_core(self._second_pass(response_fit, group_fits, n_threads))
+        out = self.with_core(self._second_pass(response_fit, group_fits, n_threads))
+        if self.passes:
+            out.passes = [*self.passes, "for what the model leaves of the response"]
+        return out
 
     def with_core(self, core: _core.Statistics) -> RowStatistics:
         """Return the same with other sums of these rows, or of some of them."""

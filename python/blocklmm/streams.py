@@ -70,7 +70,7 @@ class Stream:
         self.is_rereadable, self.total = engine.is_rereadable, engine.total
         self._columns: list[str] | None = None
         if engine.names is not None:
-            self._columns = [name for name in engine.names if _mentions(text, name)]
+            self._columns = [name for name in engine.names if mentions(text, name)]
             # a name that is missing is told from all that there are
             self._columns = self._columns or engine.names
         first = next(tables := self._tables(), None)
@@ -83,7 +83,7 @@ class Stream:
             self._rest = chain([first], tables)
         self.head = first
         self.head.known_names = engine.names or ()
-        self._kinds = {name: _kind(first, name) for name in first.names if _mentions(text, name)}
+        self._kinds = {name: _kind(first, name) for name in first.names if mentions(text, name)}
 
     def frames(self, n_threads: int = 1) -> Iterator[Frame]:
         """Return the frames in order.
@@ -288,7 +288,7 @@ def _duckdb(data: Any) -> Engine:
     return Engine("the DuckDB relation", read, list(data.columns), is_rereadable=True)
 
 
-def _mentions(text: str, name: str) -> bool:
+def mentions(text: str, name: str) -> bool:
     """Tell whether a text has a column's name in it."""
     return re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", text) is not None
 

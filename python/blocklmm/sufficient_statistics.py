@@ -223,8 +223,7 @@ class SufficientStatistics:
         """
         require_count("n_threads", n_threads)
         design = self._design
-        labels = (source.label for source in design.sources)
-        rows = as_rows(data, " ".join([design.formula.text, *labels]))
+        rows = as_rows(data, design.text)
         whole = 0 if self._keeps_groups else None
         shift = np.asarray(self._statistics.core.shift)
         added = RowStatistics(

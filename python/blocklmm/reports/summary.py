@@ -144,6 +144,9 @@ def _notes(fit: FittedParameters, errors: FixedErrors) -> list[str]:
             f"Gamma {c.min_eigenvalue:.1e}, {c.n_evaluations} evaluations"
         )
         notes.append(f"Covariance: {fit.factorization}")
+    if fit.passes:
+        times = "once" if len(fit.passes) == 1 else f"{len(fit.passes)} times"
+        notes.append(f"Rows came in chunks, read {times}: {'; '.join(fit.passes)}")
     if fit.dropped.n_rows:
         columns = ", ".join(f"{name}: {count}" for name, count in fit.dropped.by_column.items())
         rows = "row" if fit.dropped.n_rows == 1 else "rows"

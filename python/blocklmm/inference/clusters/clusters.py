@@ -135,7 +135,7 @@ def find_clusters(fit: FittedEffects, name: str | None, n_threads: int = 1) -> C
     """
     problem = fit._problem
     number = _chosen(fit, name)
-    if problem.frame is None:
+    if problem.statistics.rows is None:
         raise DataError(
             "this fit is without its rows, and sums by cluster need a pass over the rows"
         )
