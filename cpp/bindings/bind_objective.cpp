@@ -63,12 +63,13 @@ void bind_objective(py::module_& module) {
       .def_readonly("trace_pairs", &CovarianceDerivatives::trace_pairs);
 
   py::class_<BlockObjective>(module, "BlockObjective")
-      .def(py::init<const Statistics&, std::vector<Index>, std::vector<Entry>>(),
+      .def(py::init<const Statistics&, std::vector<Index>, std::vector<Entry>, int>(),
            py::arg("statistics"), py::arg("x_columns"), py::arg("free_entries"),
-           py::call_guard<py::gil_scoped_release>())
+           py::arg("n_threads") = 1, py::call_guard<py::gil_scoped_release>())
       .def("evaluate", &BlockObjective::evaluate, py::kw_only(), py::arg("lambda_"),
-           py::arg("criterion"), py::arg("derivatives"), py::arg("n_threads"),
+           py::arg("criterion"), py::arg("derivatives"), py::arg("n_threads"), py::arg("every") = 1,
            py::call_guard<py::gil_scoped_release>())
+      .def("samples", &BlockObjective::samples)
       .def("covariance_derivatives", &BlockObjective::covariance_derivatives, py::kw_only(),
            py::arg("lambda_"), py::arg("n_threads"), py::call_guard<py::gil_scoped_release>())
       .def_property_readonly("within", [](const BlockObjective& self) { return self.within(); })

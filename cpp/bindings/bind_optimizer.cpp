@@ -32,10 +32,11 @@ class Interruption {
 template <class Objective>
 Optimum minimum(const Objective& objective, const std::vector<Index>& blocks,
                 std::vector<Matrix> always, std::vector<Matrix> if_flat, const Criterion& criterion,
-                double constant, int n_threads, Index max_evaluations, double tolerance) {
+                double constant, int n_threads, Index max_evaluations, double tolerance,
+                bool with_samples) {
   const py::gil_scoped_release released;
-  return minimize(criterion_of(objective, criterion, constant, n_threads), Blocks(blocks),
-                  {std::move(always), std::move(if_flat)},
+  return minimize(criterion_of(objective, criterion, constant, n_threads, with_samples),
+                  Blocks(blocks), {std::move(always), std::move(if_flat)},
                   {max_evaluations, tolerance, Interruption()});
 }
 
@@ -44,7 +45,7 @@ void bind_minimize(py::module_& module) {
   module.def("minimize", &minimum<Objective>, py::arg("objective"), py::kw_only(),
              py::arg("blocks"), py::arg("always"), py::arg("if_flat"), py::arg("criterion"),
              py::arg("constant"), py::arg("n_threads"), py::arg("max_evaluations"),
-             py::arg("tolerance"));
+             py::arg("tolerance"), py::arg("with_samples") = false);
 }
 
 }  // namespace

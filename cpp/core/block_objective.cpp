@@ -118,13 +118,22 @@ Members all_columns(const Statistics& statistics) {
 }  // namespace
 
 BlockObjective::BlockObjective(const Statistics& statistics, std::vector<Index> x_columns,
-                               std::vector<Entry> free_entries)
+                               std::vector<Entry> free_entries, int n_threads)
     : units_(statistics, std::move(x_columns), all_columns(statistics)),
-      groups_(statistics, units_),
+      groups_(statistics, units_, n_threads),
       free_(std::move(free_entries)) {
   for (const auto& [row, column] : free_)
     require(0 <= column && column < units_.q && 0 <= row && row < units_.q,
             "a free entry of lambda");
+}
+
+std::vector<Index> BlockObjective::samples() const {
+  constexpr Index kStep = 16, kFewest = 8;  // tasks, of thousands of groups each
+  std::vector<Index> out;
+  const Index n_tasks = (groups_.n_batches() + kTaskBatches - 1) / kTaskBatches;
+  for (Index every = kStep; n_tasks / every >= kFewest; every *= kStep)
+    out.insert(out.begin(), every);
+  return out;
 }
 
 void BlockObjective::take_response(const Statistics& statistics) {
@@ -135,15 +144,25 @@ void BlockObjective::take_response(const Statistics& statistics) {
 }
 
 Evaluation BlockObjective::evaluate(const Matrix& lambda, const Criterion& criterion,
-                                    bool derivatives, int n_threads) const {
+                                    bool derivatives, int n_threads, Index every) const {
   const bool reml = criterion.reml;
   const Index p = units_.p, q = units_.q, m = p + 1;
   require(lambda.rows() == q && lambda.cols() == q, "lambda is q x q");
   const Sizes sizes{q, m};
   const Kernels kernels = pick_kernels(q);
   const Index n_batches = groups_.n_batches();
-  const Index n_tasks = (n_batches + kTaskBatches - 1) / kTaskBatches;
-  const auto end_of = [&](Index task) { return std::min(n_batches, (task + 1) * kTaskBatches); };
+  const Index n_tasks = ((n_batches + kTaskBatches - 1) / kTaskBatches + every - 1) / every;
+  const auto begin_of = [&](Index task) { return task * every * kTaskBatches; };
+  const auto end_of = [&](Index task) {
+    return std::min(n_batches, begin_of(task) + kTaskBatches);
+  };
+  double share = 1;  // of the groups
+  if (every > 1) {
+    Index n_taken = 0;
+    for (Index task = 0; task < n_tasks; ++task) n_taken += end_of(task) - begin_of(task);
+    share = static_cast<double>(n_taken) / static_cast<double>(n_batches);
+  }
+  const auto n = static_cast<Index>(std::llround(share * static_cast<double>(units_.n)));
 
   const bool is_graded = loses_digits(lambda);
   std::vector<Matrix> S_of(static_cast<std::size_t>(n_tasks));
@@ -151,7 +170,7 @@ Evaluation BlockObjective::evaluate(const Matrix& lambda, const Criterion& crite
   for_each_task(n_tasks, n_threads, [&](Index task) {
     Workspace work(sizes, is_graded);
     ValuePart part(sizes);
-    kernels.values(groups_, task * kTaskBatches, end_of(task), lambda.data(), sizes, work, part);
+    kernels.values(groups_, begin_of(task), end_of(task), lambda.data(), sizes, work, part);
     S_of[static_cast<std::size_t>(task)] = part.S.total();
     logdet_of[static_cast<std::size_t>(task)] = lane_sum(part.logdet);
   });
@@ -164,24 +183,24 @@ Evaluation BlockObjective::evaluate(const Matrix& lambda, const Criterion& crite
       sum.add(std::move(S_of[static_cast<std::size_t>(task)]));
       sum_logdet.add(logdet_of[static_cast<std::size_t>(task)]);
     }
-    S = groups_.within + sum.total(Matrix::Zero(m, m));
+    S = share * groups_.within + sum.total(Matrix::Zero(m, m));
     logdet = sum_logdet.total(0.0);
   }
 
-  Evaluation result = profiled(S, logdet, units_.n, criterion);
+  Evaluation result = profiled(S, logdet, n, criterion);
   if (!derivatives) return result;
 
   const Matrix& N = result.N;
   // what profiling sigma out takes from the curvature
-  const double through_sigma = criterion.sigma > 0 ? 0 : 1 / criterion.nu(units_.n, p);
+  const double through_sigma = criterion.sigma > 0 ? 0 : 1 / criterion.nu(n, p);
   const Index h = sizes.triangle(), n_pairs = h * (h + 1) / 2;
   std::vector<Vector> packed_of(static_cast<std::size_t>(n_tasks));
   std::vector<Matrix> moments_of(static_cast<std::size_t>(n_tasks));
   for_each_task(n_tasks, n_threads, [&](Index task) {
     Workspace work(sizes, is_graded);
     DerivativePart part(sizes);
-    kernels.derivatives(groups_, task * kTaskBatches, end_of(task), lambda.data(), N.data(), reml,
-                        sizes, work, part);
+    kernels.derivatives(groups_, begin_of(task), end_of(task), lambda.data(), N.data(), reml, sizes,
+                        work, part);
     Vector packed(h + n_pairs);
     for (Index k = 0; k < h; ++k) packed[k] = lane_sum(part.gamma.data()[k]);
     for (Index k = 0; k < n_pairs; ++k) packed[h + k] = lane_sum(part.curvature.data()[k]);

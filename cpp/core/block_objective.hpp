@@ -32,13 +32,17 @@ namespace blocklmm {
 class BlockObjective {
  public:
   BlockObjective(const Statistics& statistics, std::vector<Index> x_columns,
-                 std::vector<Entry> free_entries);
+                 std::vector<Entry> free_entries, int n_threads = 1);
 
   // The statistics have got another response.
   void take_response(const Statistics& statistics);
 
+  // With `every` > 1: of a sample of the groups, every so many thousands of them, and as many of
+  // the rows; what their minimum is near to.
   Evaluation evaluate(const Matrix& lambda, const Criterion& criterion, bool derivatives,
-                      int n_threads) const;
+                      int n_threads, Index every = 1) const;
+  // Values of `every` worth a minimisation before that of all groups, the coarsest first.
+  std::vector<Index> samples() const;
   CovarianceDerivatives covariance_derivatives(const Matrix& lambda, int n_threads) const;
 
   const Standardization& units() const { return units_; }

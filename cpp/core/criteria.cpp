@@ -3,17 +3,25 @@
 namespace blocklmm {
 
 CriterionFunction criterion_of(const BlockObjective& objective, const Criterion& criterion,
-                               double constant, int n_threads) {
-  const auto evaluate = [&objective, criterion, n_threads](const Matrix& F,
-                                                           Derivatives derivatives) {
-    return objective.evaluate(F, criterion, derivatives != Derivatives::none, n_threads);
-  };
+                               double constant, int n_threads, bool with_samples) {
   const Derivatives exact = Derivatives::exact_hessian;
-  return {evaluate, constant, objective.units().n, exact, exact};
+  const Index n_all = objective.units().n;
+  const auto of_every = [&](Index every) {
+    const auto evaluate = [&objective, criterion, n_threads, every](const Matrix& F,
+                                                                    Derivatives derivatives) {
+      return objective.evaluate(F, criterion, derivatives != Derivatives::none, n_threads, every);
+    };
+    return CriterionFunction{evaluate, constant / static_cast<double>(every), n_all / every, exact,
+                             exact};
+  };
+  CriterionFunction out = of_every(1);
+  if (with_samples)
+    for (const Index every : objective.samples()) out.samples.push_back(of_every(every));
+  return out;
 }
 
 CriterionFunction criterion_of(const SparseObjective& objective, const Criterion& criterion,
-                               double constant, int n_threads) {
+                               double constant, int n_threads, bool) {
   const auto evaluate = [&objective, criterion, n_threads](const Matrix& F,
                                                            Derivatives derivatives) {
     const bool is_exact = derivatives == Derivatives::exact_hessian;

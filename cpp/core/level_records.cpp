@@ -13,7 +13,7 @@ LevelRecords::LevelRecords(std::vector<Index> columns, Index n_random, Index n_s
   require(q_ >= 1 && q_ <= u && n_slots >= 0, "sizes of the plan");
   size_ = 1 + q_ * u - q_ * (q_ - 1) / 2;
   add_ = pick_add_records(q_, u);
-  records_.assign(static_cast<std::size_t>(n_slots * size_), 0.0);
+  records_.resize(static_cast<std::size_t>(n_slots * size_));
 }
 
 Index LevelRecords::position(Index a, Index b) const {
@@ -30,7 +30,7 @@ Index LevelRecords::position_of_column(Index a, Index b) const {
 void LevelRecords::grow(Index n_slots) {
   require(n_slots >= n_levels_, "slots are not taken away");
   n_levels_ = n_slots;
-  records_.resize(static_cast<std::size_t>(n_slots * size_), 0.0);
+  records_.resize(static_cast<std::size_t>(n_slots * size_));
 }
 
 void LevelRecords::merge(const LevelRecords& other, const std::vector<Index>& levels) {
@@ -54,13 +54,14 @@ std::vector<Index> LevelRecords::finish() {
   }
   n_levels_ = static_cast<Index>(kept.size());
   records_.resize(static_cast<std::size_t>(n_levels_ * size_));
+  records_.shrink();
   return kept;
 }
 
-void LevelRecords::restore(std::vector<double> values) {
+void LevelRecords::restore(const std::vector<double>& values) {
   require(static_cast<Index>(values.size()) == n_levels_ * size_,
           "a saved state whose sizes disagree");
-  records_ = std::move(values);
+  std::copy(values.begin(), values.end(), records_.data());
 }
 
 }  // namespace blocklmm

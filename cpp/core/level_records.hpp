@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "growing_array.hpp"
 #include "row_sums.hpp"
 #include "types.hpp"
 
@@ -37,14 +38,16 @@ class LevelRecords {
   // Removes levels without rows; returns the slots that remain, in order.
   std::vector<Index> finish();
 
-  const std::vector<double>& values() const { return records_; }
-  void restore(std::vector<double> values);
+  std::vector<double> values() const {
+    return {records_.data(), records_.data() + records_.size()};
+  }
+  void restore(const std::vector<double>& values);
 
  private:
   std::vector<Index> columns_;
   Index q_, n_levels_, size_;
   AddRecords add_;
-  std::vector<double> records_;
+  GrowingArray records_;
 };
 
 }  // namespace blocklmm

@@ -253,7 +253,12 @@ std::optional<Chart> Search::nearest_boundary(const Chart& chart) const {
 Optimum Search::minimum(const Starts& starts) {
   require(!starts.always.empty(), "there is no start");
   Optimum out;
-  Descent best = descend(Chart(blocks_, starts.always.front()));
+  Chart first(blocks_, starts.always.front());
+  for (const CriterionFunction& sample : f_.samples) {
+    Descent found = Search(sample, blocks_, options_).descend(first);
+    if (std::isfinite(found.here.value) && !found.has_stopped) first = std::move(found.chart);
+  }
+  Descent best = descend(std::move(first));
   if (!std::isfinite(best.here.value)) return out;
   if (!best.has_stopped) {
     const std::optional<Chart> nearby = nearest_boundary(best.chart);

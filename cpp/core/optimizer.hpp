@@ -37,6 +37,9 @@ struct CriterionFunction {
   // The Hessian that a descent begins with, and the one that it ends with where that leads to no
   // certificate.
   Derivatives first, last;
+  // Criteria of parts of the data, whose minima are nearer and nearer to that of f and cost less by
+  // far to find: a descent of f starts from where they lead.
+  std::vector<CriterionFunction> samples = {};
 };
 
 struct Starts {

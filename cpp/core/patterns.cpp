@@ -5,6 +5,10 @@
 #include <limits>
 #include <unordered_map>
 
+#include "group_batches.hpp"
+#include "packing.hpp"
+#include "parallel.hpp"
+
 namespace blocklmm {
 namespace {
 
@@ -75,12 +79,19 @@ Matrix semidefinite_factor(const Matrix& K, const Vector& total) {
 
 }  // namespace
 
-PackedGroups::PackedGroups(const Statistics& statistics, const Standardization& units)
+PackedGroups::PackedGroups(const Statistics& statistics, const Standardization& units,
+                           int n_threads)
     : within(units.C) {
   if (units.q == 0) return;
   const Index q = units.q, m = units.p + 1, n_groups = statistics.n_groups();
   const Index size = q * m;
   batch_size_ = q * (q + 1) / 2 + size + 1;
+  const PatternFinder finder(statistics.factor(0));
+  const std::vector<Index>& pattern_of = finder.pattern_of();
+  if (pattern_of.empty() || 2 * finder.n_patterns() * size > n_groups) {
+    keep_all(statistics, units, n_threads);
+    return;
+  }
   GroupFactors group(statistics, units);
   const Eigen::Map<const Vector> vec_Y(group.Y.data(), size);
   PairwiseSum<Matrix> explained;
@@ -103,49 +114,60 @@ PackedGroups::PackedGroups(const Statistics& statistics, const Standardization& 
     }
   };
 
-  const PatternFinder finder(statistics.factor(0));
-  const std::vector<Index>& pattern_of = finder.pattern_of();
-  if (pattern_of.empty() || 2 * finder.n_patterns() * size > n_groups) {
-    data_.reserve(static_cast<std::size_t>((n_groups + kLanes - 1) / kLanes * batch_size_));
-    for (Index i = 0; i < n_groups; ++i) {
-      compute(i);
-      append(group.R, vec_Y, 1);
-    }
-  } else {
-    n_patterns = finder.n_patterns();
-    std::vector<Index> start(static_cast<std::size_t>(n_patterns + 1), 0),
-        members(pattern_of.size());
-    for (const Index k : pattern_of) ++start[static_cast<std::size_t>(k + 1)];
-    for (std::size_t k = 1; k < start.size(); ++k) start[k] += start[k - 1];
-    std::vector<Index> next = start;
-    for (Index i = 0; i < n_groups; ++i)
-      members[static_cast<std::size_t>(
-          next[static_cast<std::size_t>(pattern_of[static_cast<std::size_t>(i)])]++)] = i;
-    for (Index k = 0; k < n_patterns; ++k) {
-      const Index begin = start[static_cast<std::size_t>(k)];
-      const Index end = start[static_cast<std::size_t>(k + 1)];
-      if (end - begin <= size) {
-        for (Index at = begin; at < end; ++at) {
-          compute(members[static_cast<std::size_t>(at)]);
-          append(group.R, vec_Y, 1);
-        }
-        continue;
-      }
-      Matrix K = Matrix::Zero(size, size);
+  n_patterns = finder.n_patterns();
+  std::vector<Index> start(static_cast<std::size_t>(n_patterns + 1), 0), members(pattern_of.size());
+  for (const Index k : pattern_of) ++start[static_cast<std::size_t>(k + 1)];
+  for (std::size_t k = 1; k < start.size(); ++k) start[k] += start[k - 1];
+  std::vector<Index> next = start;
+  for (Index i = 0; i < n_groups; ++i)
+    members[static_cast<std::size_t>(
+        next[static_cast<std::size_t>(pattern_of[static_cast<std::size_t>(i)])]++)] = i;
+  for (Index k = 0; k < n_patterns; ++k) {
+    const Index begin = start[static_cast<std::size_t>(k)];
+    const Index end = start[static_cast<std::size_t>(k + 1)];
+    if (end - begin <= size) {
       for (Index at = begin; at < end; ++at) {
         compute(members[static_cast<std::size_t>(at)]);
-        K.selfadjointView<Eigen::Lower>().rankUpdate(vec_Y);
+        append(group.R, vec_Y, 1);
       }
-      K = K.selfadjointView<Eigen::Lower>();
-      const Matrix L = semidefinite_factor(K, K.diagonal());
-      append(group.R, L.cols() ? Vector(L.col(0)) : Vector(Vector::Zero(size)),
-             static_cast<double>(end - begin));
-      for (Index j = 1; j < L.cols(); ++j) append(group.R, L.col(j), 0);
+      continue;
     }
+    Matrix K = Matrix::Zero(size, size);
+    for (Index at = begin; at < end; ++at) {
+      compute(members[static_cast<std::size_t>(at)]);
+      K.selfadjointView<Eigen::Lower>().rankUpdate(vec_Y);
+    }
+    K = K.selfadjointView<Eigen::Lower>();
+    const Matrix L = semidefinite_factor(K, K.diagonal());
+    append(group.R, L.cols() ? Vector(L.col(0)) : Vector(Vector::Zero(size)),
+           static_cast<double>(end - begin));
+    for (Index j = 1; j < L.cols(); ++j) append(group.R, L.col(j), 0);
   }
   explained.add(part);
   const Matrix sum = explained.total(Matrix::Zero(m, m));
   within -= Matrix(sum.selfadjointView<Eigen::Lower>());
+  clean(within, units);
+}
+
+void PackedGroups::keep_all(const Statistics& statistics, const Standardization& units,
+                            int n_threads) {
+  const Index m = units.p + 1;
+  n_packed_ = statistics.n_groups();
+  n_batches_ = (n_packed_ + kLanes - 1) / kLanes;
+  data_.resize(static_cast<std::size_t>(n_batches_ * batch_size_));
+  const Index n_tasks = (n_batches_ + kTaskBatches - 1) / kTaskBatches;
+  std::vector<Packed> parts(static_cast<std::size_t>(n_tasks));
+  for_each_task(n_tasks, n_threads, [&](Index task) {
+    const Index begin = task * kTaskBatches, end = std::min(n_batches_, begin + kTaskBatches);
+    parts[static_cast<std::size_t>(task)] =
+        pack_batches(statistics, units, begin, end, data_.data() + begin * batch_size_);
+  });
+  PairwiseSum<Matrix> explained;
+  for (Packed& part : parts) {
+    rank_of_z += part.rank;
+    explained.add(std::move(part.explained));
+  }
+  within -= explained.total(Matrix::Zero(m, m));
   clean(within, units);
 }
 
@@ -160,7 +182,7 @@ void PackedGroups::clean(Matrix& within, const Standardization& units) {
 
 void PackedGroups::take_response(const Statistics& statistics, const Standardization& units) {
   if (n_patterns > 0 || units.q == 0) {  // the y of a pattern are in its second moments
-    *this = PackedGroups(statistics, units);
+    *this = PackedGroups(statistics, units, 1);
     return;
   }
   const Index q = units.q, m = units.p + 1, y = units.p, h = q * (q + 1) / 2;

@@ -14,7 +14,7 @@ namespace blocklmm {
 
 class PackedGroups {
  public:
-  PackedGroups(const Statistics& statistics, const Standardization& units);
+  PackedGroups(const Statistics& statistics, const Standardization& units, int n_threads);
   // The same groups with another y, whose products are all that changed in the statistics.
   void take_response(const Statistics& statistics, const Standardization& units);
 
@@ -27,6 +27,7 @@ class PackedGroups {
   Matrix within;         // C - sum Y_i'Y_i
 
  private:
+  void keep_all(const Statistics& statistics, const Standardization& units, int n_threads);
   // Rounding taken from a C - sum Y_i'Y_i.
   static void clean(Matrix& within, const Standardization& units);
   void append(const Matrix& R, const Eigen::Ref<const Vector>& vec_Y, double multiplicity);

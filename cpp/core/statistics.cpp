@@ -418,7 +418,7 @@ Statistics::Statistics(State state)
           "a saved state whose sizes disagree");
   for (FactorState& factor : state.factors) {
     factors_.emplace_back(factor.columns, factor.n_random, factor.n_levels);
-    factors_.back().restore(std::move(factor.records));
+    factors_.back().restore(factor.records);
     group_fits_.push_back(std::move(factor.group_fits));
   }
   cross_.add(state.cross);

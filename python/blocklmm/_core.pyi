@@ -131,10 +131,18 @@ class BlockObjective:
         statistics: Statistics,
         x_columns: Sequence[int],
         free_entries: Sequence[tuple[int, int]],
+        n_threads: int = 1,
     ) -> None: ...
     def evaluate(
-        self, *, lambda_: FloatArray, criterion: Criterion | bool, derivatives: bool, n_threads: int
+        self,
+        *,
+        lambda_: FloatArray,
+        criterion: Criterion | bool,
+        derivatives: bool,
+        n_threads: int,
+        every: int = 1,
     ) -> Evaluation: ...
+    def samples(self) -> list[int]: ...
     def covariance_derivatives(
         self, *, lambda_: FloatArray, n_threads: int
     ) -> CovarianceDerivatives: ...
@@ -263,6 +271,7 @@ def minimize(
     n_threads: int,
     max_evaluations: int,
     tolerance: float,
+    with_samples: bool = False,
 ) -> Optimum: ...
 def chart(*, blocks: Sequence[int], factor: FloatArray) -> tuple[FloatArray, FloatArray]: ...
 def trust_region_step(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -159,7 +160,7 @@ class Objective:
             return Evaluation(np.inf, nothing, nothing, nothing, nothing)
         return Evaluation.of(found, self._constant)
 
-    def _kind_of_hessian(self, exact: bool) -> dict[str, _core.ExactHessian]:
+    def _kind_of_hessian(self, exact: bool) -> dict[str, Any]:
         if not isinstance(self._core, _core.SparseObjective):
             return {}
         kinds = _core.ExactHessian
@@ -198,10 +199,12 @@ class Objective:
         max_evaluations: int,
         tolerance: float,
         criterion: _core.Criterion | None = None,
+        with_samples: bool = False,
     ) -> _core.Optimum:
         """Return what the core finds from these factors; see ``cpp/core/optimizer.hpp``.
 
-        Another criterion is this one with something held fixed, in the core's units.
+        Another criterion is this one with something held fixed, in the core's units. With samples
+        the first descent starts from where a part of very many groups leads.
         """
         with blas_limit(self._core):
             return _core.minimize(
@@ -214,6 +217,7 @@ class Objective:
                 n_threads=self._n_threads,
                 max_evaluations=max_evaluations,
                 tolerance=tolerance,
+                with_samples=with_samples,
             )
 
 

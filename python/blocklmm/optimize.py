@@ -110,10 +110,13 @@ class Starts:
     always : list of arrays
     if_flat : list of arrays
         Only where the minimum found from the first of the others is flat.
+    with_samples : bool
+        Whether samples of very many groups may lead nearer to the minimum first.
     """
 
     always: list[FloatArray]
     if_flat: list[FloatArray]
+    with_samples: bool = False
 
 
 def minimize(f: Objective, starts: Starts, options: FitOptions) -> Optimum:
@@ -142,6 +145,7 @@ def minimize(f: Objective, starts: Starts, options: FitOptions) -> Optimum:
         if_flat=starts.if_flat,
         max_evaluations=options.max_evaluations,
         tolerance=options.tolerance,
+        with_samples=starts.with_samples,
     )
     if found.status == _core.Status.exact_fit:
         raise ConvergenceError(

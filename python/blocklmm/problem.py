@@ -125,7 +125,7 @@ class Problem:
         # Cross products of y lose the digits of a residual where the fixed effects, or they and
         # the groups, leave almost nothing of it. A second pass takes these from y row by row.
         self.groups_leave = 1.0
-        self._connect(statistics, np.zeros(y))
+        self._connect(statistics, np.zeros(y), n_threads)
         coefficients, left = _least_squares(cross, columns)
         can_read = statistics.rows is not None
         fixed_explain = left <= _NEARLY_EXACT * total
@@ -241,7 +241,7 @@ class Problem:
         inflation = self._inflation()
         if inflation.max(initial=0.0) > 3:
             always.append(np.diag(np.where(inflation > 0, inflation, np.diag(first))))
-        return Starts(always, [0.1 * first, 4.0 * first])
+        return Starts(always, [0.1 * first, 4.0 * first], with_samples=True)
 
     def _inflation(self) -> FloatArray:
         """Return for each column of Z the inverse square root of what others leave of it.
@@ -299,7 +299,9 @@ class Problem:
             self.statistics = self.statistics.with_rows(self.design, frame)
         self._connect(self.statistics, self.response_fit)
 
-    def _connect(self, statistics: RowStatistics, response_fit: FloatArray) -> None:
+    def _connect(
+        self, statistics: RowStatistics, response_fit: FloatArray, n_threads: int = 1
+    ) -> None:
         self.statistics, self.response_fit = statistics, response_fit
         design = self.design
         self.core: Core
@@ -316,7 +318,7 @@ class Problem:
                 raise _too_large(statistics, error.args[0]) from None
         else:
             self.core = _core.BlockObjective(
-                statistics.core, self.x_columns, self.structure.block_entries
+                statistics.core, self.x_columns, self.structure.block_entries, n_threads
             )
         self.units = Units(self.design, statistics, self.core, self.kept, self._cross, response_fit)
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import glob
 import os
+import queue
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import narwhals.stable.v1 as nw
@@ -22,7 +25,7 @@ from .rows import Rows
 
 _ROWS_A_BATCH = 1 << 17
 _HEAD_ROWS = 8 * 512  # what shifts are chosen from, in memory too
-_READAHEAD = 4  # batches that pyarrow decodes ahead of us
+_BATCHES_AHEAD = 2  # that wait while another is used
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class Engine:
     is_rereadable : bool
     total : int or None
         Number of rows, where it is known.
+    head : callable or None
+        ``head(columns)`` returns a table of the first rows, where all need not be read for them.
     """
 
     name: str
@@ -47,6 +52,7 @@ class Engine:
     names: list[str] | None
     is_rereadable: bool
     total: int | None = None
+    head: Callable[[list[str] | None], Any] | None = None
 
 
 class Stream:
@@ -73,14 +79,16 @@ class Stream:
             self._columns = [name for name in engine.names if mentions(text, name)]
             # a name that is missing is told from all that there are
             self._columns = self._columns or engine.names
-        first = next(tables := self._tables(), None)
+        self._rest: Iterator[Frame] | None = None
+        if engine.head is None:
+            tables = self._tables()
+            first = next(tables, None)
+            if not self.is_rereadable and first is not None:
+                self._rest = chain([first], tables)
+        else:
+            first = next(self._frames(engine.head, self._columns), None)
         if first is None:
             raise DataError(f"the data have no rows: {engine.name} is empty")
-        self._rest: Iterator[Frame] | None = None
-        if self.is_rereadable:
-            tables.close()
-        else:
-            self._rest = chain([first], tables)
         self.head = first
         self.head.known_names = engine.names or ()
         self._kinds = {name: _kind(first, name) for name in first.names if mentions(text, name)}
@@ -101,19 +109,22 @@ class Stream:
             raise DataError(f"the rows of {self._engine.name} can be read only once")
         yield from self._checked(self._tables(n_threads))
 
-    def _tables(self, n_threads: int = 1) -> Generator[Frame, None, None]:
+    def _tables(self, n_threads: int = 1) -> Iterator[Frame]:
         """Return the frames as the engine gives them, those without rows left out."""
+        return self._frames(self._engine.read, self._columns, n_threads)
+
+    def _frames(self, read: Callable[..., Any], *arguments: Any) -> Iterator[Frame]:
         first_row = 0
         try:
-            tables = self._engine.read(self._columns, n_threads)
-            for table in tables:
+            tables = read(*arguments)
+            for table in tables if isinstance(tables, Iterator) else [tables]:
                 native = table if isinstance(table, Mapping) else _eager(table)
                 if len(native) == 0:
                     continue
                 frame = Frame(native, first_row)
                 yield frame
                 first_row += frame.n_rows
-        except (BlocklmmError, GeneratorExit):
+        except BlocklmmError:
             raise
         except Exception as error:
             at = f" after {first_row} rows" if first_row else ""
@@ -221,34 +232,107 @@ def _eager(table: Any) -> Any:
 def _parquet(path: str) -> Engine:
     try:
         import pyarrow.dataset as ds
+        import pyarrow.parquet as pq
     except ImportError:
         raise ImportError("reading files needs pyarrow: pip install blocklmm[arrow]") from None
-    paths: Any = sorted(glob.glob(path)) if glob.has_magic(path) else path
-    if not paths or (isinstance(paths, str) and not os.path.exists(paths)):
+    if os.path.isdir(path):
+        return _dataset(_opened(path, lambda: ds.dataset(path, format="parquet")), repr(path))
+    paths = sorted(glob.glob(path)) if glob.has_magic(path) else [path]
+    if not paths or not os.path.exists(paths[0]):
         raise DataError(f"there is no file {path!r}")
+
+    def batches(one: str, columns: list[str] | None, size: int) -> Iterator[Any]:
+        # mapped into memory and decoded piece by piece: row groups may be of any size
+        try:
+            with pq.ParquetFile(one, memory_map=True, pre_buffer=False) as file:
+                yield from file.iter_batches(batch_size=size, columns=columns, use_threads=False)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{one!r} can't be read as Parquet: {error}") from error
+
+    def read(columns: list[str] | None, n_threads: int) -> Iterator[Any]:
+        return _ahead(
+            (batch for one in paths for batch in batches(one, columns, _ROWS_A_BATCH)), n_threads
+        )
+
+    def head(columns: list[str] | None) -> Iterator[Any]:
+        return islice((b for one in paths for b in batches(one, columns, _HEAD_ROWS)), 1)
+
+    first = _opened(paths[0], lambda: pq.read_schema(paths[0]))
+    total = sum(_opened(one, lambda one=one: pq.read_metadata(one)).num_rows for one in paths)
+    return Engine(repr(path), read, list(first.names), True, total, head)
+
+
+def _opened(path: str, opener: Callable[..., Any]) -> Any:
     try:
-        dataset = ds.dataset(paths, format="parquet")
-    except Exception as error:
+        return opener()
+    except (OSError, ValueError) as error:
         raise DataError(f"{path!r} can't be read as Parquet: {error}") from error
-    return _dataset(dataset, repr(path))
 
 
 def _dataset(dataset: Any, name: str) -> Engine:
+    def row_groups(columns: list[str] | None, size: int) -> Iterator[Any]:
+        # one after the other: a scan of all would be drained to its end when it is left early
+        for fragment in dataset.get_fragments():
+            parts = fragment.split_by_row_group() if hasattr(fragment, "row_groups") else [fragment]
+            for part in parts:
+                yield from part.to_batches(
+                    schema=dataset.schema, columns=columns, batch_size=size, use_threads=False
+                )
+
     def read(columns: list[str] | None, n_threads: int) -> Iterator[Any]:
-        scanner = dataset.scanner(
-            columns=columns,
-            batch_size=_ROWS_A_BATCH,
-            batch_readahead=_READAHEAD,
-            fragment_readahead=1,
-            use_threads=n_threads > 1,
-        )
-        return iter(scanner.to_batches())
+        if getattr(dataset, "_scan_options", None):  # a filter, which fragments don't know
+            scanner = dataset.scanner(columns=columns, batch_size=_ROWS_A_BATCH)
+            return iter(scanner.to_batches())
+        return _ahead(row_groups(columns, _ROWS_A_BATCH), n_threads)
+
+    def head(columns: list[str] | None) -> Iterator[Any]:
+        return islice((batch for batch in row_groups(columns, _HEAD_ROWS) if len(batch)), 1)
 
     try:
         total = dataset.count_rows()
     except Exception as error:
         raise DataError(f"{name} can't be read: {error}") from error
-    return Engine(name, read, list(dataset.schema.names), is_rereadable=True, total=total)
+    return Engine(name, read, list(dataset.schema.names), True, total, head)
+
+
+def _ahead(batches: Iterator[Any], n_threads: int) -> Iterator[Any]:
+    """Return batches that a thread reads ahead of us, where there is more than one to be had."""
+    return _read_ahead(batches) if n_threads > 1 else batches
+
+
+def _read_ahead(batches: Iterator[Any]) -> Iterator[Any]:
+    ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(_BATCHES_AHEAD)
+    is_left = threading.Event()
+
+    def hand_over(item: tuple[Any, BaseException | None]) -> None:
+        while not is_left.is_set():
+            with suppress(queue.Full):
+                ready.put(item, timeout=0.1)
+                break
+
+    def work() -> None:
+        try:
+            for batch in batches:
+                hand_over((batch, None))
+                if is_left.is_set():
+                    return
+            hand_over((None, StopIteration()))
+        except BaseException as error:
+            hand_over((None, error))
+
+    reader = threading.Thread(target=work, daemon=True)
+    reader.start()
+    try:
+        while True:
+            batch, error = ready.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield batch
+    finally:
+        is_left.set()
+        reader.join()
 
 
 def _reader(data: Any) -> Engine:
@@ -265,27 +349,38 @@ def _reader(data: Any) -> Engine:
 
 
 def _polars(data: Any) -> Engine:
+    def chosen(columns: list[str] | None) -> Any:
+        return data if columns is None else data.select(columns)
+
     def read(columns: list[str] | None, _: int) -> Iterator[Any]:
-        chosen = data if columns is None else data.select(columns)
-        return iter(chosen.collect_batches(chunk_size=_ROWS_A_BATCH, maintain_order=True))
+        query = chosen(columns)
+        return iter(query.collect_batches(chunk_size=_ROWS_A_BATCH, maintain_order=True))
+
+    def head(columns: list[str] | None) -> Any:
+        return chosen(columns).head(_HEAD_ROWS).collect()
 
     try:
         names = data.collect_schema().names()
     except Exception as error:
         raise DataError(f"the Polars LazyFrame can't be read: {error}") from error
-    return Engine("the Polars LazyFrame", read, names, is_rereadable=True)
+    return Engine("the Polars LazyFrame", read, names, True, None, head)
 
 
 def _duckdb(data: Any) -> Engine:
-    def read(columns: list[str] | None, _: int) -> Iterator[Any]:
-        chosen = data
+    def batches(relation: Any, columns: list[str] | None) -> Iterator[Any]:
         if columns is not None:
             quoted = (name.replace('"', '""') for name in columns)
-            chosen = data.project(", ".join(f'"{name}"' for name in quoted))
-        reader = getattr(chosen, "to_arrow_reader", None) or chosen.fetch_record_batch
+            relation = relation.project(", ".join(f'"{name}"' for name in quoted))
+        reader = getattr(relation, "to_arrow_reader", None) or relation.fetch_record_batch
         return iter(reader(_ROWS_A_BATCH))
 
-    return Engine("the DuckDB relation", read, list(data.columns), is_rereadable=True)
+    def read(columns: list[str] | None, _: int) -> Iterator[Any]:
+        return batches(data, columns)
+
+    def head(columns: list[str] | None) -> Iterator[Any]:
+        return islice(batches(data.limit(_HEAD_ROWS), columns), 1)
+
+    return Engine("the DuckDB relation", read, list(data.columns), True, None, head)
 
 
 def mentions(text: str, name: str) -> bool:

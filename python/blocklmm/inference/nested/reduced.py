@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -242,7 +243,7 @@ class ReducedModel:
         scale_of_y = 2 * self.nu(reml) * float(np.log(core.m_scale[-1]))
         return float(found.value) + self.constant(reml) + scale_of_y
 
-    def _core(self) -> tuple[Core, dict[str, _core.ExactHessian]]:
+    def _core(self) -> tuple[Core, dict[str, Any]]:
         """Return the core's objective on the statistics, and what its evaluations need."""
         parts = self.by_factor()
         statistics = self.problem.statistics.core.with_effects([(f, K) for f, _, K in parts])
