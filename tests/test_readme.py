@@ -1,13 +1,17 @@
-"""The README's Python examples run, and what it shows of the summary is what is printed."""
+"""The Python examples of README and guides run, and what it shows of the summary is what is printed."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import pytest
+
 import blocklmm as bl
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+GUIDES = sorted((ROOT / "docs").glob("*.md"))
 
 
 def test_examples_run():
@@ -17,6 +21,15 @@ def test_examples_run():
     for block in blocks:
         exec(block, namespace)
     assert round(namespace["fit"].objective, 3) == 1743.628
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.name)
+def test_guides_run(path):
+    namespace = {}
+    blocks = re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(block, namespace)
 
 
 def test_the_summary_shown_is_the_one_printed():
