@@ -4,11 +4,12 @@
 
 #include "patterns.hpp"
 
-// What is done to one batch of eight groups: the letters of block_objective.hpp, lane by lane.
+// What is done to one batch of groups: the letters of block_objective.hpp, lane by lane.
 
 namespace blocklmm {
 
-inline constexpr Index kTaskBatches = 512;  // batches in a task: no sum depends on the threads
+inline constexpr Index kTaskBatches =
+    4096 / kLanes;  // batches in a task: no sum depends on the threads
 
 // Entries of lambda so large that products lose what matters.
 inline bool loses_digits(const Matrix& lambda) {

@@ -8,8 +8,9 @@
 
 #include "types.hpp"
 
-// Eight doubles that the compiler keeps in whatever vector registers there are: code written with
-// Lanes reads like scalar code, and each lane works on a row or a group of its own.
+// Doubles side by side that the compiler keeps in a vector register: code written with Lanes reads
+// like scalar code, and each lane works on a row or a group of its own. Four of them: vectors wider
+// than the machine's registers are split, but GCC moves their halves through memory.
 //
 // BLOCKLMM_CLONES compiles a function once per instruction set and picks at load time. All it
 // calls must be inlined into it (BLOCKLMM_INLINE), or it would run code for the oldest machine.
@@ -24,9 +25,9 @@
 
 namespace blocklmm {
 
-inline constexpr Index kLanes = 8;
-using Lanes = double __attribute__((vector_size(64)));
-using LaneBits = std::int64_t __attribute__((vector_size(64)));
+inline constexpr Index kLanes = 4;
+using Lanes = double __attribute__((vector_size(32)));
+using LaneBits = std::int64_t __attribute__((vector_size(32)));
 
 BLOCKLMM_INLINE Lanes broadcast(double x) { return x - Lanes{}; }
 
@@ -36,9 +37,7 @@ BLOCKLMM_INLINE Lanes lane_sqrt(const Lanes& x) {
   return root;
 }
 
-BLOCKLMM_INLINE double lane_sum(const Lanes& x) {
-  return ((x[0] + x[1]) + (x[2] + x[3])) + ((x[4] + x[5]) + (x[6] + x[7]));
-}
+BLOCKLMM_INLINE double lane_sum(const Lanes& x) { return (x[0] + x[1]) + (x[2] + x[3]); }
 
 // log x for positive normal x: x = 2^k m with m in [sqrt(1/2), sqrt(2)), and
 // log m = 2 atanh(s), s = (m - 1) / (m + 1), whose series ends below one ulp after s^21.

@@ -101,7 +101,7 @@ BLOCKLMM_CLONES void pack(const LevelRecords& records, const Places& places, con
     for (Index i = 0; i < m; ++i)
       for (Index j = 0; j <= i; ++j, ++sum)
         for (Index k = 0; k < q; ++k) *sum += Y[i * q + k] * Y[j * q + k];
-    if (++in_part == kLanes) flush();
+    if (++in_part == 64 / kLanes) flush();
     for (Index j = 0; j < q; ++j) rank += R[j * (j + 1) / 2 + j] > 0.0 ? broadcast(1) : Lanes{};
     if (!fits.size()) continue;
     for (Index i = 0; i < q; ++i) {

@@ -3,7 +3,7 @@
 #include "group_factors.hpp"
 #include "lanes.hpp"
 
-// GroupFactors::compute for eight groups at a time, lane by lane, where groups are kept one by one.
+// GroupFactors::compute for a batch of groups at a time, where groups are kept one by one.
 
 namespace blocklmm {
 

@@ -4,7 +4,7 @@
 
 namespace blocklmm {
 
-// The sum of v v' over many vectors v, eight at a time. Short vectors are summed in registers and
+// The sum of v v' over many vectors v, a lane each. Short vectors are summed in registers and
 // cache, lane by lane; long ones are collected in a panel and go by matrix products.
 class SecondMoments {
  public:
