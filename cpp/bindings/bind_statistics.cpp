@@ -1,4 +1,5 @@
 #include "bindings.hpp"
+#include "column_arrays.hpp"
 #include "errors.hpp"
 #include "rank.hpp"
 #include "statistics.hpp"
@@ -24,6 +25,8 @@ Scalar scalar_of(const py::dtype& dtype) {
   if (kind == 'u' && size == 1) return Scalar::u8;
   throw InvalidArgument("columns are arrays of native floats, integers or booleans");
 }
+
+}  // namespace
 
 Source source_of(const py::array& array, Index n_rows) {
   require(array.ndim() == 1 && array.shape(0) == n_rows, "columns are vectors of equal length");
@@ -55,6 +58,8 @@ Recipe recipe_of(const py::tuple& spec) {
   }
   return recipe;
 }
+
+namespace {
 
 py::list issues_of(const std::vector<RowIssues>& issues) {
   py::list out;

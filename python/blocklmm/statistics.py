@@ -406,3 +406,14 @@ class RowStatistics:
             raise DataError(
                 f"no row is left: all {core.n_rows_seen} rows have a missing value ({parts})"
             )
+
+    @property
+    def slots(self) -> list[IntArray]:
+        """By grouping factor, the labels' slots that the levels came from."""
+        return self._slots
+
+    def with_response(self, design: Design, core: _core.Statistics) -> RowStatistics:
+        """Return the statistics of another response in these rows, given the core's sums."""
+        out = self.with_core(core)
+        out._redo = design, self._redo[1]
+        return out

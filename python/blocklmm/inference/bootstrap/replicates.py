@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +15,7 @@ from blocklmm.inference.nested.reduced import ReducedModel, lambdas_of_statistic
 from blocklmm.machine import memory_limit
 from blocklmm.objective import blas_limit
 from blocklmm.problem import Problem
+from blocklmm.progress import Pace, progress_bar
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -24,7 +23,6 @@ _MOST_EVALUATIONS = 200
 _TOLERANCE = 1e-16
 _CERTIFIED_TOLERANCE = 1e-8  # a ten-thousandth of a standard error, which no quantile sees
 _BYTES_A_NUMBER = 32.0  # of a level's cross products: their own, and what a thread makes of them
-_SECONDS_A_BATCH = 0.2  # between looks at Ctrl-C and the progress bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,22 +142,13 @@ def replicate(
         memory_limit=memory_limit(),
         seed=drawing.seed,
     )
-    n_threads = _threads_that_fit(problem, len(models), drawing.n_threads)
+    n_threads = threads_that_fit(problem, len(models), drawing.n_threads)
     parts: list[list[dict[str, FloatArray]]] = []
-    advance, close = _progress_bar(drawing)
-    done, batch = 0, n_threads
-    try:
-        while done < drawing.n:
-            size, start_time = min(batch, drawing.n - done), time.perf_counter()
+    with progress_bar(drawing.n, "replicate", drawing.progress) as advance:
+        for first, size in Pace(n_threads).batches(drawing.n):
             with blas_limit(problem.core):
-                parts.append(core.run(first=done, n=size, n_threads=n_threads))
-            spent = time.perf_counter() - start_time
-            done += size
+                parts.append(core.run(first=first, n=size, n_threads=n_threads))
             advance(size)
-            growth = min(4.0, _SECONDS_A_BATCH / max(spent, 1e-6))
-            batch = max(n_threads, int(size * growth))
-    finally:
-        close()
     out = [
         _in_users_units(model, reml, [part[k] for part in parts])
         for k, (model, reml, _) in enumerate(models)
@@ -167,7 +156,7 @@ def replicate(
     return out, core.seconds
 
 
-def _threads_that_fit(problem: Problem, n_models: int, n_threads: int) -> int:
+def threads_that_fit(problem: Problem, n_models: int, n_threads: int) -> int:
     """Return how many threads have memory for statistics and factors of their own."""
     design, levels = problem.design, [f.n_levels for f in problem.statistics.factors]
     numbers = [len(design.members(f)) * len(design.record_columns(f)) for f in range(len(levels))]
@@ -200,17 +189,3 @@ def _in_users_units(
         found["beta"] / model.problem.units.x_scale[model.x_kept],
         found["sigma"][:, None] * np.sqrt((F**2).sum(axis=2)),
     )
-
-
-def _progress_bar(drawing: Drawing) -> tuple[Callable[[int], object], Callable[[], object]]:
-    if drawing.progress is False or (drawing.progress is None and not sys.stderr.isatty()):
-        return lambda _: None, lambda: None
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        if drawing.progress:
-            raise ImportError("a progress bar needs tqdm: pip install blocklmm[progress]") from None
-        return lambda _: None, lambda: None
-    delay = 0.0 if drawing.progress else 1.0
-    bar = tqdm(total=drawing.n, unit="replicate", delay=delay, leave=False)
-    return bar.update, bar.close
