@@ -19,6 +19,8 @@ from .errors import (
     RankDeficientError,
 )
 from .fit import LinearMixedFit
+from .many import lmer_many
+from .many_fits import ManyFits
 from .model import LinearMixedModel, lmer
 from .optimize import Certificate, FitOptions
 from .varcorr import VarCorr
@@ -35,6 +37,7 @@ __all__ = [
     "InferenceError",
     "LinearMixedFit",
     "LinearMixedModel",
+    "ManyFits",
     "ModelSizeError",
     "OptionError",
     "RankDeficientError",
@@ -47,6 +50,7 @@ __all__ = [
     "exact_lrt",
     "exact_rlrt",
     "lmer",
+    "lmer_many",
     "power",
     "ranova",
 ]
