@@ -69,10 +69,10 @@ BLOCKLMM_INLINE void factor_by_rotations(Lanes* B, Index q, Lanes* L) {
 }
 
 // L_i (by rows, its diagonal inverted apart), log|K_i| and G_i (by columns) of one batch.
-template <Index Q>
+template <Index Q, Index M = 0>
 BLOCKLMM_INLINE Lanes factor_batch(const Lanes* batch, const double* lambda, Sizes sizes,
                                    Workspace& work) {
-  const Index q = Q ? Q : sizes.q, m = sizes.m;
+  const Index q = Q ? Q : sizes.q, m = M ? M : sizes.m;
   const Lanes* R = batch;                    // R(i, j) at j (j + 1) / 2 + i, i <= j
   const Lanes* Y = batch + q * (q + 1) / 2;  // Y(i, j) at j q + i
   Lanes *L = work.L.data(), *RL = work.RL.data(), *inverse = work.inverse.data();
@@ -108,13 +108,13 @@ BLOCKLMM_INLINE Lanes factor_batch(const Lanes* batch, const double* lambda, Siz
 
 // After factor_batch: F_i, J_i = F_i'G_i N (by columns) and A~_i (lower triangle by rows).
 // N: upper triangular, by columns.
-template <Index Q>
+template <Index Q, Index M = 0>
 BLOCKLMM_INLINE void derive_batch(const Lanes* batch, const double* lambda, const double* N,
                                   Sizes sizes, Workspace& work) {
-  const Index q = Q ? Q : sizes.q, m = sizes.m;
+  const Index q = Q ? Q : sizes.q, m = M ? M : sizes.m;
   Lanes *L = work.L.data(), *F = work.F.data(), *G = work.G.data(), *J = work.J.data();
   Lanes *A = work.A.data(), *inverse = work.inverse.data();
-  factor_batch<Q>(batch, lambda, sizes, work);
+  factor_batch<Q, M>(batch, lambda, sizes, work);
   for (Index j = 0; j < q; ++j)  // F = L^-1 R, by columns
     for (Index i = 0; i < q; ++i) {
       Lanes sum = i <= j ? batch[j * (j + 1) / 2 + i] : Lanes{};
