@@ -13,12 +13,14 @@ namespace blocklmm {
 namespace {
 
 constexpr Index kUnitRows = 128 * kBlockRows;  // as in Statistics
-constexpr Index kShiftRows = 8 * kBlockRows;
 constexpr Index kTaskBytes = 1 << 18;  // of Z'y of the tiles that share the columns of a block
 
-// One response or eight side by side: V[r] is a row.
+// One response or four side by side: V[r] is a row.
 template <class V>
 constexpr Index kWidth = static_cast<Index>(sizeof(V) / sizeof(double));
+// Rows that shifts are chosen by: as many as in Statistics where there is one response.
+template <class V>
+constexpr Index kShiftRows = kWidth<V> == 1 ? 8 * kBlockRows : kBlockRows;
 template <class V>
 using Values = std::vector<V, LaneAllocator<V>>;
 template <class V>
@@ -42,12 +44,17 @@ void read_rows(const ResponseArray& Y, Index first, Index n, Index response, Ind
     }
     return;
   }
-  for (Index l = 0; l < n_own; ++l, corner += Y.response_stride) {
-    const std::byte* at = corner;
-    for (Index r = 0; r < n; ++r, at += Y.row_stride) {
-      T value;
-      std::memcpy(&value, at, sizeof(T));
-      out[r * W + l] = static_cast<double>(value);
+  // a few rows of each response at a time, which stay in the cache
+  constexpr Index kRows = 64 / static_cast<Index>(sizeof(T));
+  for (Index first_row = 0; first_row < n; first_row += kRows) {
+    const Index end = std::min(n, first_row + kRows);
+    for (Index l = 0; l < n_own; ++l) {
+      const std::byte* at = corner + l * Y.response_stride + first_row * Y.row_stride;
+      for (Index r = first_row; r < end; ++r, at += Y.row_stride) {
+        T value;
+        std::memcpy(&value, at, sizeof(T));
+        out[r * W + l] = static_cast<double>(value);
+      }
     }
   }
 }
@@ -301,10 +308,10 @@ void choose_shift(const DesignRows& rows, const ResponseArray& Y, DesignBlock& b
                   bool has_offsets, Index response, Index n_own, Values<V>& buffer, double* shift) {
   constexpr Index W = kWidth<V>;
   double count[W], sum[W], mean[W], square[W];
-  Index n = std::min(rows.n, kShiftRows);
+  Index n = std::min(rows.n, kShiftRows<V>);
   const auto over_rows = [&](const auto& visit) {
-    for (Index first = 0; first < n; first += kShiftRows) {
-      const Index n_here = std::min(kShiftRows, n - first);
+    for (Index first = 0; first < n; first += kShiftRows<V>) {
+      const Index n_here = std::min(kShiftRows<V>, n - first);
       read_tile(Y, first, n_here, response, n_own, buffer.data());
       for (Index at = 0; has_offsets && at < n_here; at += kBlockRows) {
         const Index n_block = std::min(kBlockRows, n_here - at);
@@ -322,7 +329,7 @@ void choose_shift(const DesignRows& rows, const ResponseArray& Y, DesignBlock& b
   }
   for (Index l = 0; l < W; ++l) mean[l] = sum[l] / std::max(count[l], 1.0);
   std::fill_n(square, W, 0.0);
-  if (n <= kShiftRows)
+  if (n <= kShiftRows<V>)
     add_squares<W>(doubles(buffer.data()), n, mean, square);
   else
     over_rows([&](const double* values, Index m) { add_squares<W>(values, m, mean, square); });
@@ -339,7 +346,7 @@ template <class V>
 void run_task(const ProductsPlan& plan, const DesignRows& rows, const ResponseArray& Y, Index first,
               Index n, Responses& out) {
   DesignBlock block(plan, rows);
-  Values<V> raw(static_cast<std::size_t>(plan.shifted ? kShiftRows : kBlockRows));
+  Values<V> raw(static_cast<std::size_t>(plan.shifted ? kShiftRows<V> : kBlockRows));
   Values<V> y(static_cast<std::size_t>(kBlockRows));
   std::vector<Tile<V>> tiles;
   for (Index k = first; k < first + n; k += kWidth<V>) {
@@ -412,28 +419,29 @@ Responses response_products(const ProductsPlan& plan, const DesignRows& rows,
     return out;
   }
   const Index n_tiles = std::max<Index>(
-      1, std::min<Index>(8, kTaskBytes / (n_values * static_cast<Index>(sizeof(Lanes)))));
-  const Index size = n_tiles * kLanes, n_tasks = (Y.n + size - 1) / size;
+      1, std::min<Index>(16, kTaskBytes / (n_values * static_cast<Index>(sizeof(HalfLanes)))));
+  const Index size = n_tiles * kWidth<HalfLanes>, n_tasks = (Y.n + size - 1) / size;
   for_each_task(n_tasks, n_threads, [&](Index task) {
-    run_task<Lanes>(plan, rows, Y, task * size, std::min(size, Y.n - task * size), out);
+    run_task<HalfLanes>(plan, rows, Y, task * size, std::min(size, Y.n - task * size), out);
   });
   return out;
 }
 
 std::vector<Index> count_not_finite(const DesignRows& rows, const ResponseArray& Y, int n_threads) {
   std::vector<Index> out(static_cast<std::size_t>(Y.n), 0);
-  const Index n_tasks = (Y.n + kLanes - 1) / kLanes;
+  constexpr Index W = kWidth<HalfLanes>;
+  const Index n_tasks = (Y.n + W - 1) / W;
   for_each_task(n_tasks, n_threads, [&](Index task) {
-    const Index first = task * kLanes, n_own = std::min(kLanes, Y.n - first);
-    Values<Lanes> tile(static_cast<std::size_t>(kBlockRows));
-    double zero[kLanes] = {};
+    const Index first = task * W, n_own = std::min(W, Y.n - first);
+    Values<HalfLanes> tile(static_cast<std::size_t>(kBlockRows));
+    double sum[W] = {};
     for (Index row = 0; row < rows.n; row += kBlockRows) {
       const Index n = std::min(kBlockRows, rows.n - row);
       read_tile(Y, row, n, first, n_own, tile.data());
       for (Index r = 0; r < n; ++r)
-        if (rows.used && !rows.used[row + r]) tile[static_cast<std::size_t>(r)] = Lanes{};
-      double count[kLanes] = {};
-      add_finite<kLanes>(doubles(tile.data()), n, count, zero);
+        if (rows.used && !rows.used[row + r]) tile[static_cast<std::size_t>(r)] = HalfLanes{};
+      double count[W] = {};
+      add_finite<W>(doubles(tile.data()), n, count, sum);
       for (Index l = 0; l < n_own; ++l)
         out[static_cast<std::size_t>(first + l)] += n - static_cast<Index>(count[l]);
     }

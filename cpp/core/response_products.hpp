@@ -13,10 +13,10 @@
 //
 // with weights those of sqrt(w) U and sqrt(w) y: all of the statistics of a model (statistics.hpp)
 // in which a response has a part. Everything is summed in the order of Statistics::update, so that
-// a response has the same products to the bit whichever way it came.
+// about the same shift a response has the same products to the bit whichever way it came.
 //
-// Rows are read a block at a time. A tile of eight responses lies side by side, a lane each: columns
-// and levels are read once for all of them. Tiles are the tasks of the threads, so that no product
+// Rows are read a block at a time. A tile of four responses lies side by side, a lane each, and fits
+// into the first cache; columns and levels are read once for many tiles. Tiles are the tasks of the threads, so that no product
 // depends on the number of threads.
 
 namespace blocklmm {

@@ -18,14 +18,14 @@ class SecondMoments {
     }
   }
 
-  // N: the size, where it is known and short; 0 elsewhere.
+  // Half of eight, one after the other. N: the size, where it is known and short; 0 elsewhere.
   template <Index N = 0>
-  BLOCKLMM_INLINE void add(const Lanes* v) {
+  BLOCKLMM_INLINE void add(const HalfLanes* v, Index half) {
     static_assert(N <= kLongest, "short vectors");
     if (N == 0 && is_long_) return add_long(v);
-    Lanes* sum = lanes_.data();
+    HalfLanes* sum = reinterpret_cast<HalfLanes*>(lanes_.data()) + half;
     for (Index i = 0; i < (N ? N : size_); ++i)
-      for (Index j = 0; j <= i; ++j) *sum++ += v[i] * v[j];
+      for (Index j = 0; j <= i; ++j, sum += 2) *sum += v[i] * v[j];
   }
 
   // The lower triangle is the sum's; the upper one is filled in.
@@ -47,10 +47,10 @@ class SecondMoments {
     if (filled_) sum_.selfadjointView<Eigen::Lower>().rankUpdate(panel_.leftCols(filled_));
     filled_ = 0;
   }
-  void add_long(const Lanes* v) {
+  void add_long(const HalfLanes* v) {
     for (Index i = 0; i < size_; ++i)
-      for (Index l = 0; l < kLanes; ++l) panel_(i, filled_ + l) = v[i][l];
-    filled_ += kLanes;
+      for (Index l = 0; l < kLanes / 2; ++l) panel_(i, filled_ + l) = v[i][l];
+    filled_ += kLanes / 2;
     if (filled_ == kPanel) flush();
   }
 
