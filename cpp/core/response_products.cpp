@@ -368,6 +368,15 @@ void run_task(const ProductsPlan& plan, const DesignRows& rows, const ResponseAr
   for (const Tile<V>& tile : tiles) tile.store(plan, out);
 }
 
+// One response, and one row, as columns of numbers.
+Source source_of(const ResponseArray& Y, Index response) {
+  return {Y.data + response * Y.response_stride, Y.row_stride,
+          Y.is_single ? Scalar::f32 : Scalar::f64};
+}
+Source row_of(const ResponseArray& Y, Index row) {
+  return {Y.data + row * Y.row_stride, Y.response_stride, Y.is_single ? Scalar::f32 : Scalar::f64};
+}
+
 void check(const ProductsPlan& plan, const DesignRows& rows) {
   const auto n_recipes = static_cast<Index>(plan.recipes.size());
   const auto u = static_cast<Index>(plan.columns.size());
@@ -429,21 +438,33 @@ Responses response_products(const ProductsPlan& plan, const DesignRows& rows,
 
 std::vector<Index> count_not_finite(const DesignRows& rows, const ResponseArray& Y, int n_threads) {
   std::vector<Index> out(static_cast<std::size_t>(Y.n), 0);
-  constexpr Index W = kWidth<HalfLanes>;
-  const Index n_tasks = (Y.n + W - 1) / W;
-  for_each_task(n_tasks, n_threads, [&](Index task) {
-    const Index first = task * W, n_own = std::min(W, Y.n - first);
-    Values<HalfLanes> tile(static_cast<std::size_t>(kBlockRows));
-    double sum[W] = {};
+  constexpr Index kTask = 16;
+  for_each_task((Y.n + kTask - 1) / kTask, n_threads, [&](Index task) {
+    const Index first = task * kTask, n_own = std::min(kTask, Y.n - first);
+    std::vector<double> tile(static_cast<std::size_t>(kBlockRows * kTask));
     for (Index row = 0; row < rows.n; row += kBlockRows) {
       const Index n = std::min(kBlockRows, rows.n - row);
-      read_tile(Y, row, n, first, n_own, tile.data());
-      for (Index r = 0; r < n; ++r)
-        if (rows.used && !rows.used[row + r]) tile[static_cast<std::size_t>(r)] = HalfLanes{};
-      double count[W] = {};
-      add_finite<W>(doubles(tile.data()), n, count, sum);
+      const auto size = static_cast<std::size_t>(n * n_own);
+      if (Y.row_stride < Y.response_stride) {  // response after response
+        for (Index l = 0; l < n_own; ++l)
+          read_numeric(source_of(Y, first + l), row, n, tile.data() + l * n);
+        if (all_finite(tile.data(), n * n_own)) continue;
+      } else {  // row after row
+        for (Index r = 0; r < n; ++r)
+          read_numeric(row_of(Y, row + r), first, n_own, tile.data() + r * n_own);
+        if (all_finite(tile.data(), n * n_own)) continue;
+        std::vector<double> turned(size);
+        for (Index r = 0; r < n; ++r)
+          for (Index l = 0; l < n_own; ++l)
+            turned[static_cast<std::size_t>(l * n + r)] =
+                tile[static_cast<std::size_t>(r * n_own + l)];
+        std::copy(turned.begin(), turned.end(), tile.begin());
+      }
       for (Index l = 0; l < n_own; ++l)
-        out[static_cast<std::size_t>(first + l)] += n - static_cast<Index>(count[l]);
+        for (Index r = 0; r < n; ++r)
+          out[static_cast<std::size_t>(first + l)] +=
+              (!rows.used || rows.used[row + r]) &&
+              !std::isfinite(tile[static_cast<std::size_t>(l * n + r)]);
     }
   });
   return out;

@@ -279,5 +279,7 @@ class ResponseFits:
 
 def _are_constant(responses: _core.Responses, n_rows: int) -> BoolArray:
     """Tell which responses vary by no more than rounding (as ``problem.py`` has it)."""
-    rounding = n_rows * (4 * _EPS * np.asarray(responses.shift)) ** 2
-    return np.asarray(np.asarray(responses.yy) <= rounding)
+    total = np.asarray(responses.yy)
+    with np.errstate(over="ignore"):
+        rounding = n_rows * (4 * _EPS * np.asarray(responses.shift)) ** 2
+    return np.isfinite(total) & (total <= rounding)
