@@ -25,23 +25,20 @@ BLOCKLMM_CLONES void add_covariances(const PackedGroups& groups, Index begin, In
                                      const double* lambda, const double* N, Sizes sizes,
                                      Workspace& work, CovariancePart& part) {
   const Index q = Q ? Q : sizes.q, m = sizes.m, h = q * (q + 1) / 2;
-  const HalfLanes *J = work.J, *A = work.A;
-  for (Index b = 2 * begin; b < 2 * end; ++b) {
-    const Lanes* batch = groups.batch(b / 2);
-    const Index half = b % 2;
-    const HalfLanes multiplicity = half_of(batch, h + q * m, half);
-    derive_half<Q>(batch, half, lambda, N, sizes, work);
+  const Lanes *J = work.J, *A = work.A;
+  for (Index b = begin; b < end; ++b) {
+    const Lanes* batch = groups.batch(b);
+    const Lanes multiplicity = batch[h + q * m];
+    derive_batch<Q>(batch, lambda, N, sizes, work);
     for (Index k = 0, at = 0; k < h; ++k) {
-      half_of(part.A.data(), k, half) += multiplicity * A[k];
-      for (Index l = 0; l <= k; ++l, ++at)
-        half_of(part.A_pairs.data(), at, half) += multiplicity * A[k] * A[l];
+      part.A.data()[k] += multiplicity * A[k];
+      for (Index l = 0; l <= k; ++l, ++at) part.A_pairs.data()[at] += multiplicity * A[k] * A[l];
     }
     for (Index i = 0, at = 0; i < q * m; ++i)
       for (Index j = 0; j <= i; ++j, ++at) {
-        const HalfLanes product = J[i] * J[j];
-        half_of(part.moments.data(), at, half) += product;
-        for (Index k = 0; k < h; ++k)
-          half_of(part.A_moments.data(), at * h + k, half) += A[k] * product;
+        const Lanes product = J[i] * J[j];
+        part.moments.data()[at] += product;
+        for (Index k = 0; k < h; ++k) part.A_moments.data()[at * h + k] += A[k] * product;
       }
   }
 }

@@ -23,14 +23,12 @@ BLOCKLMM_CLONES void add_values(const PackedGroups& groups, Index begin, Index e
                                 ValuePart& part) {
   const Index q = Q ? Q : sizes.q, m = M ? M : sizes.m;
   const Index at_multiplicity = q * (q + 1) / 2 + q * m;
-  for (Index b = 2 * begin; b < 2 * end; ++b) {
-    const Lanes* batch = groups.batch(b / 2);
-    const Index half = b % 2;
-    half_of(&part.logdet, 0, half) +=
-        half_of(batch, at_multiplicity, half) * factor_half<Q, M>(batch, half, lambda, sizes, work);
+  for (Index b = begin; b < end; ++b) {
+    const Lanes* batch = groups.batch(b);
+    part.logdet += batch[at_multiplicity] * factor_batch<Q, M>(batch, lambda, sizes, work);
     for (Index i = 0; i < q; ++i) {
       for (Index j = 0; j < m; ++j) work.row[j] = work.G[j * q + i];
-      part.S.add<M>(work.row, half);
+      part.S.add<M>(work.row);
     }
   }
 }
@@ -51,24 +49,22 @@ BLOCKLMM_CLONES void add_derivatives(const PackedGroups& groups, Index begin, In
                                      const double* lambda, const double* N, bool is_reml,
                                      Sizes sizes, Workspace& work, DerivativePart& part) {
   const Index q = Q ? Q : sizes.q, m = M ? M : sizes.m, h = q * (q + 1) / 2;
-  HalfLanes *J = work.J, *A = work.A, *W = work.W;
-  for (Index b = 2 * begin; b < 2 * end; ++b) {
-    const Lanes* batch = groups.batch(b / 2);
-    const Index half = b % 2;
-    const HalfLanes multiplicity = half_of(batch, h + q * m, half);
-    derive_half<Q, M>(batch, half, lambda, N, sizes, work);
+  Lanes *J = work.J, *A = work.A, *W = work.W;
+  for (Index b = begin; b < end; ++b) {
+    const Lanes* batch = groups.batch(b);
+    const Lanes multiplicity = batch[h + q * m];
+    derive_batch<Q, M>(batch, lambda, N, sizes, work);
     for (Index i = 0, at = 0; i < q; ++i)
       for (Index j = 0; j <= i; ++j, ++at) {
-        HalfLanes w{};
+        Lanes w{};
         for (Index k = is_reml ? 0 : m - 1; k < m; ++k) w += J[k * q + i] * J[k * q + j];
         W[at] = w;
-        half_of(part.gamma.data(), at, half) += multiplicity * A[at] - w;
+        part.gamma.data()[at] += multiplicity * A[at] - w;
       }
     for (Index k = 0, at = 0; k < h; ++k)
       for (Index l = 0; l <= k; ++l, ++at)
-        half_of(part.curvature.data(), at, half) +=
-            A[k] * (W[l] - multiplicity * A[l]) + W[k] * A[l];
-    part.moments.add<Q * M>(J, half);
+        part.curvature.data()[at] += A[k] * (W[l] - multiplicity * A[l]) + W[k] * A[l];
+    part.moments.add<Q * M>(J);
   }
 }
 

@@ -25,7 +25,7 @@
 //             - S^_k,ee S^_l,ee / nu   (the last part only where sigma is profiled out)
 //
 // lambda may be any q x q matrix: only T matters, and the optimiser picks the factor it likes.
-// Both passes are sums over batches of eight groups, in tasks of a fixed size.
+// Both passes are sums over batches of groups (lanes.hpp), in tasks of a fixed size.
 
 namespace blocklmm {
 

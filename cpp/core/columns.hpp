@@ -31,7 +31,7 @@ struct Recipe {
 };
 
 inline constexpr Index kBlockRows = 512;
-inline constexpr Index kBlockStride = kBlockRows + kLanes;  // keeps columns off one cache set
+inline constexpr Index kBlockStride = kBlockRows + 2 * kLanes;  // keeps columns off one cache set
 
 // One block of rows, column after column, padded with zero rows to whole lanes.
 class Block {

@@ -4,11 +4,12 @@
 
 #include "patterns.hpp"
 
-// What is done to half a batch, four groups: the letters of block_objective.hpp, lane by lane.
+// What is done to one batch of groups: the letters of block_objective.hpp, lane by lane.
 
 namespace blocklmm {
 
-inline constexpr Index kTaskBatches = 512;  // batches in a task: no sum depends on the threads
+inline constexpr Index kTaskBatches =
+    4096 / kLanes;  // batches in a task: no sum depends on the threads
 
 // Entries of lambda so large that products lose what matters.
 inline bool loses_digits(const Matrix& lambda) {
@@ -20,15 +21,7 @@ struct Sizes {
   Index triangle() const { return q * (q + 1) / 2; }
 };
 
-// Number `at` of half a batch, or of sums over batches.
-BLOCKLMM_INLINE HalfLanes half_of(const Lanes* all, Index at, Index half) {
-  return reinterpret_cast<const HalfLanes*>(all)[2 * at + half];
-}
-BLOCKLMM_INLINE HalfLanes& half_of(Lanes* all, Index at, Index half) {
-  return reinterpret_cast<HalfLanes*>(all)[2 * at + half];
-}
-
-// K, F and the inverse diagonal of L for four groups, and room for what is made of them.
+// K, F and the inverse diagonal of L for a batch, and room for what is made of them.
 struct Workspace {
   Workspace(Sizes s, bool graded)
       : room_(
@@ -47,20 +40,20 @@ struct Workspace {
   Workspace& operator=(const Workspace&) = delete;
 
  private:
-  HalfVector room_;
+  LaneVector room_;
 
  public:
-  HalfLanes *const L, *const RL, *const F, *const inverse,
-                                               *const G, *const J, *const A, *const W, *const row;
+  Lanes *const L, *const RL, *const F, *const inverse, *const G, *const J, *const A, *const W,
+                                                                                         *const row;
   const bool is_graded;
 };
 
 // LL' = I + B B' for B (q x q, by rows): Cholesky of the sum. Entries of B far above one drown what
 // is known of the directions beside them, with an error of their squares' roundings.
-BLOCKLMM_INLINE void factor_by_products(const HalfLanes* B, Index q, HalfLanes* L) {
+BLOCKLMM_INLINE void factor_by_products(const Lanes* B, Index q, Lanes* L) {
   for (Index i = 0; i < q; ++i)
     for (Index j = 0; j <= i; ++j) {
-      HalfLanes sum = i == j ? broadcast(1) : HalfLanes{};
+      Lanes sum = i == j ? broadcast(1) : Lanes{};
       for (Index k = 0; k < q; ++k) sum += B[i * q + k] * B[j * q + k];
       for (Index k = 0; k < j; ++k) sum -= L[i * q + k] * L[j * q + k];
       L[i * q + j] = i == j ? lane_sqrt(sum) : sum / L[j * q + j];
@@ -69,37 +62,36 @@ BLOCKLMM_INLINE void factor_by_products(const HalfLanes* B, Index q, HalfLanes* 
 
 // The same by rotating the columns of B into L = I, one after the other (Gill, Golub, Murray &
 // Saunders 1974): nothing is squared, and errors are roundings of the entries. B is used up.
-BLOCKLMM_INLINE void factor_by_rotations(HalfLanes* B, Index q, HalfLanes* L) {
+BLOCKLMM_INLINE void factor_by_rotations(Lanes* B, Index q, Lanes* L) {
   for (Index i = 0; i < q; ++i)
-    for (Index j = 0; j <= i; ++j) L[i * q + j] = i == j ? broadcast(1) : HalfLanes{};
+    for (Index j = 0; j <= i; ++j) L[i * q + j] = i == j ? broadcast(1) : Lanes{};
   for (Index c = 0; c < q; ++c)
     for (Index k = 0; k < q; ++k) {
-      const HalfLanes l = L[k * q + k], x = B[k * q + c];
-      const HalfLanes r = lane_sqrt(l * l + x * x);
-      const HalfLanes cosine = l / r, sine = x / r;
+      const Lanes l = L[k * q + k], x = B[k * q + c];
+      const Lanes r = lane_sqrt(l * l + x * x);
+      const Lanes cosine = l / r, sine = x / r;
       L[k * q + k] = r;
       for (Index i = k + 1; i < q; ++i) {
-        const HalfLanes below = L[i * q + k], other = B[i * q + c];
+        const Lanes below = L[i * q + k], other = B[i * q + c];
         L[i * q + k] = cosine * below + sine * other;
         B[i * q + c] = cosine * other - sine * below;
       }
     }
 }
 
-// L_i (by rows, its diagonal inverted apart), log|K_i| and G_i (by columns) of half a batch.
+// L_i (by rows, its diagonal inverted apart), log|K_i| and G_i (by columns) of one batch.
 template <Index Q, Index M = 0>
-BLOCKLMM_INLINE HalfLanes factor_half(const Lanes* batch, Index half, const double* lambda,
-                                      Sizes sizes, Workspace& work) {
+BLOCKLMM_INLINE Lanes factor_batch(const Lanes* batch, const double* lambda, Sizes sizes,
+                                   Workspace& work) {
   const Index q = Q ? Q : sizes.q, m = M ? M : sizes.m;
   const Lanes* R = batch;                    // R(i, j) at j (j + 1) / 2 + i, i <= j
   const Lanes* Y = batch + q * (q + 1) / 2;  // Y(i, j) at j q + i
-  HalfLanes *L = work.L, *RL = work.RL, *inverse = work.inverse;
-  HalfLanes* G = work.G;
+  Lanes *L = work.L, *RL = work.RL, *inverse = work.inverse;
+  Lanes* G = work.G;
   for (Index i = 0; i < q; ++i)
     for (Index j = 0; j < q; ++j) {
-      HalfLanes sum{};
-      for (Index k = i; k < q; ++k)
-        sum += half_of(R, k * (k + 1) / 2 + i, half) * lambda[k + j * q];
+      Lanes sum{};
+      for (Index k = i; k < q; ++k) sum += R[k * (k + 1) / 2 + i] * lambda[k + j * q];
       RL[i * q + j] = sum;
     }
   if (work.is_graded)
@@ -107,9 +99,9 @@ BLOCKLMM_INLINE HalfLanes factor_half(const Lanes* batch, Index half, const doub
   else
     factor_by_products(RL, q, L);
   constexpr bool is_small = Q > 0 && Q <= 4;  // the determinant of K can't overflow
-  HalfLanes determinant = broadcast(1), logdet{};
+  Lanes determinant = broadcast(1), logdet{};
   for (Index i = 0; i < q; ++i) {
-    const HalfLanes pivot = L[i * q + i];
+    const Lanes pivot = L[i * q + i];
     inverse[i] = 1.0 / pivot;
     if (is_small)
       determinant *= pivot * pivot;
@@ -118,43 +110,43 @@ BLOCKLMM_INLINE HalfLanes factor_half(const Lanes* batch, Index half, const doub
   }
   for (Index j = 0; j < m; ++j)
     for (Index i = 0; i < q; ++i) {
-      HalfLanes sum = half_of(Y, j * q + i, half);
+      Lanes sum = Y[j * q + i];
       for (Index k = 0; k < i; ++k) sum -= L[i * q + k] * G[j * q + k];
       G[j * q + i] = sum * inverse[i];
     }
   return is_small ? lane_log(determinant) : logdet;
 }
 
-// After factor_half: F_i, J_i = F_i'G_i N (by columns) and A~_i (lower triangle by rows).
+// After factor_batch: F_i, J_i = F_i'G_i N (by columns) and A~_i (lower triangle by rows).
 // N: upper triangular, by columns.
 template <Index Q, Index M = 0>
-BLOCKLMM_INLINE void derive_half(const Lanes* batch, Index half, const double* lambda,
-                                 const double* N, Sizes sizes, Workspace& work) {
+BLOCKLMM_INLINE void derive_batch(const Lanes* batch, const double* lambda, const double* N,
+                                  Sizes sizes, Workspace& work) {
   const Index q = Q ? Q : sizes.q, m = M ? M : sizes.m;
-  HalfLanes *L = work.L, *F = work.F, *G = work.G, *J = work.J;
-  HalfLanes *A = work.A, *inverse = work.inverse;
-  factor_half<Q, M>(batch, half, lambda, sizes, work);
+  Lanes *L = work.L, *F = work.F, *G = work.G, *J = work.J;
+  Lanes *A = work.A, *inverse = work.inverse;
+  factor_batch<Q, M>(batch, lambda, sizes, work);
   for (Index j = 0; j < q; ++j)  // F = L^-1 R, by columns
     for (Index i = 0; i < q; ++i) {
-      HalfLanes sum = i <= j ? half_of(batch, j * (j + 1) / 2 + i, half) : HalfLanes{};
+      Lanes sum = i <= j ? batch[j * (j + 1) / 2 + i] : Lanes{};
       for (Index k = 0; k < i; ++k) sum -= L[i * q + k] * F[j * q + k];
       F[j * q + i] = sum * inverse[i];
     }
   for (Index j = m - 1; j >= 0; --j) {  // G <- G N in place, then J = F'G
     for (Index i = 0; i < q; ++i) {
-      HalfLanes sum{};
+      Lanes sum{};
       for (Index k = 0; k <= j; ++k) sum += G[k * q + i] * N[k + j * m];
       G[j * q + i] = sum;
     }
     for (Index i = 0; i < q; ++i) {
-      HalfLanes sum{};
+      Lanes sum{};
       for (Index k = 0; k < q; ++k) sum += F[i * q + k] * G[j * q + k];
       J[j * q + i] = sum;
     }
   }
   for (Index i = 0, at = 0; i < q; ++i)
     for (Index j = 0; j <= i; ++j, ++at) {
-      HalfLanes a{};
+      Lanes a{};
       for (Index k = 0; k < q; ++k) a += F[i * q + k] * F[j * q + k];
       A[at] = a;
     }

@@ -8,8 +8,9 @@
 
 #include "types.hpp"
 
-// Eight doubles that the compiler keeps in whatever vector registers there are: code written with
-// Lanes reads like scalar code, and each lane works on a row or a group of its own.
+// Doubles side by side that the compiler keeps in a vector register: code written with Lanes reads
+// like scalar code, and each lane works on a row or a group of its own. Four of them: vectors wider
+// than the machine's registers are split, and GCC moves their halves through memory.
 //
 // BLOCKLMM_CLONES compiles a function once per instruction set and picks at load time. All it
 // calls must be inlined into it (BLOCKLMM_INLINE), or it would run code for the oldest machine.
@@ -24,39 +25,33 @@
 
 namespace blocklmm {
 
-inline constexpr Index kLanes = 8;
-using Lanes = double __attribute__((vector_size(64)));
+inline constexpr Index kLanes = 4;
+using Lanes = double __attribute__((vector_size(32)));
+using LaneBits = std::int64_t __attribute__((vector_size(32)));
 
-// Half of them: a register of most machines. Where these are narrower than Lanes, GCC moves values
-// that don't stay in registers through memory in pieces; long kernels work on halves.
-using HalfLanes = double __attribute__((vector_size(32)));
-using HalfBits = std::int64_t __attribute__((vector_size(32)));
+BLOCKLMM_INLINE Lanes broadcast(double x) { return x - Lanes{}; }
 
-BLOCKLMM_INLINE HalfLanes broadcast(double x) { return x - HalfLanes{}; }
-
-BLOCKLMM_INLINE HalfLanes lane_sqrt(const HalfLanes& x) {
-  HalfLanes root;
-  for (Index l = 0; l < kLanes / 2; ++l) root[l] = std::sqrt(x[l]);
+BLOCKLMM_INLINE Lanes lane_sqrt(const Lanes& x) {
+  Lanes root;
+  for (Index l = 0; l < kLanes; ++l) root[l] = std::sqrt(x[l]);
   return root;
 }
 
-BLOCKLMM_INLINE double lane_sum(const Lanes& x) {
-  return ((x[0] + x[1]) + (x[2] + x[3])) + ((x[4] + x[5]) + (x[6] + x[7]));
-}
+BLOCKLMM_INLINE double lane_sum(const Lanes& x) { return (x[0] + x[1]) + (x[2] + x[3]); }
 
 // log x for positive normal x: x = 2^k m with m in [sqrt(1/2), sqrt(2)), and
 // log m = 2 atanh(s), s = (m - 1) / (m + 1), whose series ends below one ulp after s^21.
-BLOCKLMM_INLINE HalfLanes lane_log(const HalfLanes& x) {
-  const HalfBits bits = (HalfBits)x;
+BLOCKLMM_INLINE Lanes lane_log(const Lanes& x) {
+  const LaneBits bits = (LaneBits)x;
   const std::int64_t sqrt_half = 0x3fe6a09e667f3bcd;
-  const HalfBits k = (bits - sqrt_half) >> 52;
-  const HalfBits mantissa = bits - (k << 52);
-  const HalfLanes m = (HalfLanes)mantissa;
+  const LaneBits k = (bits - sqrt_half) >> 52;
+  const LaneBits mantissa = bits - (k << 52);
+  const Lanes m = (Lanes)mantissa;
   // k + 2^52 + 2^51 as an integer has the bits of the double 2^52 + 2^51 + k
-  const HalfBits magic = k + 0x4338000000000000;
-  const HalfLanes exponent = (HalfLanes)magic - 6755399441055744.0;
-  const HalfLanes s = (m - 1.0) / (m + 1.0), z = s * s;
-  HalfLanes series = broadcast(1.0 / 21);
+  const LaneBits magic = k + 0x4338000000000000;
+  const Lanes exponent = (Lanes)magic - 6755399441055744.0;
+  const Lanes s = (m - 1.0) / (m + 1.0), z = s * s;
+  Lanes series = broadcast(1.0 / 21);
   for (const double c :
        {1.0 / 19, 1.0 / 17, 1.0 / 15, 1.0 / 13, 1.0 / 11, 1.0 / 9, 1.0 / 7, 1.0 / 5, 1.0 / 3})
     series = series * z + c;
@@ -90,7 +85,6 @@ struct LaneAllocator {
   }
 };
 using LaneVector = std::vector<Lanes, LaneAllocator<Lanes>>;
-using HalfVector = std::vector<HalfLanes, LaneAllocator<HalfLanes>>;
 using AlignedVector = std::vector<double, LaneAllocator<double>>;
 
 }  // namespace blocklmm

@@ -2,7 +2,7 @@
 
 #include "group_factors.hpp"
 
-// The groups as the objective reads them: R_i and Y_i in batches of eight, lane by lane.
+// The groups as the objective reads them: R_i and Y_i in batches, one group a lane.
 //
 // Groups with the same A_i form a pattern (a random intercept has as many as there are group
 // sizes, a balanced study has one). The objective, its derivatives and Gamma see the Y_i of a

@@ -70,38 +70,31 @@ void read_tile(const ResponseArray& Y, Index first, Index n, Index response, Ind
     read_rows<double, kWidth<V>>(Y, first, n, response, n_own, out);
 }
 
-// cross[j] += sum u_j y for each column, and at last sum y y: eight sums by the row's number.
+// cross[j] += sum u_j y for each column, and at last sum y y: four sums by the row's number.
 template <class V>
 BLOCKLMM_CLONES void add_cross(const V* y, const Block& block, Index n_columns, Index n_rows,
                                V* cross) {
+  static_assert(kLanes == 4, "sums in the order of add_gram");
   const Index n = (n_rows + kLanes - 1) / kLanes * kLanes;
   for (Index j = 0; j <= n_columns; ++j) {
-    V sums[kLanes];
-    for (Index half = 0; half < kLanes; half += kLanes / 2) {
-      V s0{}, s1{}, s2{}, s3{};
-      if (j < n_columns) {
-        const double* u = block.column(j);
-        for (Index r = half; r < n; r += kLanes) {
-          s0 += u[r] * y[r];
-          s1 += u[r + 1] * y[r + 1];
-          s2 += u[r + 2] * y[r + 2];
-          s3 += u[r + 3] * y[r + 3];
-        }
-      } else {
-        for (Index r = half; r < n; r += kLanes) {
-          s0 += y[r] * y[r];
-          s1 += y[r + 1] * y[r + 1];
-          s2 += y[r + 2] * y[r + 2];
-          s3 += y[r + 3] * y[r + 3];
-        }
+    V s0{}, s1{}, s2{}, s3{};
+    if (j < n_columns) {
+      const double* u = block.column(j);
+      for (Index r = 0; r < n; r += kLanes) {
+        s0 += u[r] * y[r];
+        s1 += u[r + 1] * y[r + 1];
+        s2 += u[r + 2] * y[r + 2];
+        s3 += u[r + 3] * y[r + 3];
       }
-      sums[half] = s0;
-      sums[half + 1] = s1;
-      sums[half + 2] = s2;
-      sums[half + 3] = s3;
+    } else {
+      for (Index r = 0; r < n; r += kLanes) {
+        s0 += y[r] * y[r];
+        s1 += y[r + 1] * y[r + 1];
+        s2 += y[r + 2] * y[r + 2];
+        s3 += y[r + 3] * y[r + 3];
+      }
     }
-    cross[j] +=
-        ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+    cross[j] += (s0 + s1) + (s2 + s3);
   }
 }
 
@@ -428,10 +421,10 @@ Responses response_products(const ProductsPlan& plan, const DesignRows& rows,
     return out;
   }
   const Index n_tiles = std::max<Index>(
-      1, std::min<Index>(16, kTaskBytes / (n_values * static_cast<Index>(sizeof(HalfLanes)))));
-  const Index size = n_tiles * kWidth<HalfLanes>, n_tasks = (Y.n + size - 1) / size;
+      1, std::min<Index>(16, kTaskBytes / (n_values * static_cast<Index>(sizeof(Lanes)))));
+  const Index size = n_tiles * kWidth<Lanes>, n_tasks = (Y.n + size - 1) / size;
   for_each_task(n_tasks, n_threads, [&](Index task) {
-    run_task<HalfLanes>(plan, rows, Y, task * size, std::min(size, Y.n - task * size), out);
+    run_task<Lanes>(plan, rows, Y, task * size, std::min(size, Y.n - task * size), out);
   });
   return out;
 }

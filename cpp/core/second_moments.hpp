@@ -4,7 +4,7 @@
 
 namespace blocklmm {
 
-// The sum of v v' over many vectors v, eight at a time. Short vectors are summed in registers and
+// The sum of v v' over many vectors v, a lane each. Short vectors are summed in registers and
 // cache, lane by lane; long ones are collected in a panel and go by matrix products.
 class SecondMoments {
  public:
@@ -18,14 +18,14 @@ class SecondMoments {
     }
   }
 
-  // Half of eight, one after the other. N: the size, where it is known and short; 0 elsewhere.
+  // N: the size, where it is known and short; 0 elsewhere.
   template <Index N = 0>
-  BLOCKLMM_INLINE void add(const HalfLanes* v, Index half) {
+  BLOCKLMM_INLINE void add(const Lanes* v) {
     static_assert(N <= kLongest, "short vectors");
     if (N == 0 && is_long_) return add_long(v);
-    HalfLanes* sum = reinterpret_cast<HalfLanes*>(lanes_.data()) + half;
+    Lanes* sum = lanes_.data();
     for (Index i = 0; i < (N ? N : size_); ++i)
-      for (Index j = 0; j <= i; ++j, sum += 2) *sum += v[i] * v[j];
+      for (Index j = 0; j <= i; ++j) *sum++ += v[i] * v[j];
   }
 
   // The lower triangle is the sum's; the upper one is filled in.
@@ -47,10 +47,10 @@ class SecondMoments {
     if (filled_) sum_.selfadjointView<Eigen::Lower>().rankUpdate(panel_.leftCols(filled_));
     filled_ = 0;
   }
-  void add_long(const HalfLanes* v) {
+  void add_long(const Lanes* v) {
     for (Index i = 0; i < size_; ++i)
-      for (Index l = 0; l < kLanes / 2; ++l) panel_(i, filled_ + l) = v[i][l];
-    filled_ += kLanes / 2;
+      for (Index l = 0; l < kLanes; ++l) panel_(i, filled_ + l) = v[i][l];
+    filled_ += kLanes;
     if (filled_ == kPanel) flush();
   }
 
