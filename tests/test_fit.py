@@ -404,3 +404,53 @@ def test_weights_are_precisions(sleepstudy):
     b = doubled._prepared(1).objective(False, 1)(doubled._prepared(1).factor(theta))
     beta = model._prepared(1).units.beta(a.inverse_factor)
     np.testing.assert_allclose(beta, doubled._prepared(1).units.beta(b.inverse_factor), rtol=1e-12)
+
+
+REFITTED = {
+    "slopes": ("y ~ t + (t | g)", {}),
+    "weights and offsets": ("y ~ t + offset(o) + (1 | g)", {"weights": "w", "offset": "2 * t"}),
+    "crossed": ("y ~ t + (1 | g) + (1 | h)", {"reml": False}),
+    "rank deficient": ("y ~ t + I(2 * t) + poly(w, 2) + (1 | g)", {}),
+    "no random terms": ("y ~ t + a", {}),
+    "missing": ("y ~ u + a + (1 | g)", {}),
+}
+
+
+@pytest.mark.parametrize("name", REFITTED)
+def test_a_refit_is_the_fit_of_its_response(name):
+    rng = np.random.default_rng(2)
+    n = 150
+    data = pd.DataFrame(
+        {
+            "g": rng.integers(0, 15, n),
+            "h": rng.integers(0, 6, n),
+            "t": rng.normal(size=n),
+            "a": rng.choice(list("uvw"), n),
+            "w": rng.uniform(0.2, 3, n),
+            "o": rng.normal(size=n),
+        }
+    )
+    data["u"] = data["t"].where(rng.uniform(size=n) > 0.1)
+    b, noise = rng.normal(size=15)[data["g"]], rng.normal(size=n)
+    t, used = data["t"], np.ones(n, dtype=bool)
+    if name == "missing":
+        used = data["u"].notna().to_numpy()
+    formula, arguments = REFITTED[name]
+    fit = bl.lmer(formula, data.assign(y=b + noise), **arguments)
+    others = [3 + t - b + noise[::-1], 1e9 + b + noise, 1e-9 * noise]
+    others.append(2 * t + 3 + 1e-7 * noise)  # next to nothing is left of this one, and the next
+    if name != "crossed":
+        others.append(1e6 * b + noise)
+    for y in others:
+        expected = bl.lmer(formula, data.assign(y=y), **arguments)
+        found = fit.refit(y[used])
+        assert found.objective == pytest.approx(expected.objective, rel=1e-11, abs=1e-8)
+        np.testing.assert_allclose(found.params, expected.params, rtol=1e-9)
+        np.testing.assert_allclose(found.bse, expected.bse, rtol=1e-9)
+        np.testing.assert_allclose(found.theta, expected.theta, rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(found.df, expected.df, rtol=1e-6)
+        np.testing.assert_allclose(found.resid, expected.resid, atol=1e-8 * expected.sigma)
+        assert found.is_of_same_response(expected)
+        assert not found.is_of_same_response(fit)
+        again = found.refit(fit.augment()["response"].to_numpy())
+        assert again.objective == pytest.approx(fit.objective, rel=1e-12)

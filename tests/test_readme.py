@@ -1,13 +1,12 @@
-"""The Python examples of README and guides run, and what it shows of the summary is what is printed."""
+"""The examples of README and guides run, and the summary shown is the one that is printed."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-import pytest
-
 import blocklmm as bl
+import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

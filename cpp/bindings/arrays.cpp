@@ -32,4 +32,29 @@ Source source_of(const py::array& array, Index n_rows) {
   return {static_cast<const std::byte*>(array.data()), array.strides(0), scalar_of(array.dtype())};
 }
 
+Recipe recipe_of(const py::tuple& spec) {
+  const auto kind = spec[0].cast<std::string>();
+  Recipe recipe;
+  if (kind == "constant") {
+    recipe.kind = Recipe::Kind::constant;
+  } else if (kind == "numeric") {
+    recipe.kind = Recipe::Kind::numeric;
+    recipe.source = spec[1].cast<Index>();
+  } else if (kind == "lookup") {
+    recipe.kind = Recipe::Kind::lookup;
+    recipe.source = spec[1].cast<Index>();
+    recipe.table = spec[2].cast<std::vector<double>>();
+  } else if (kind == "product" || kind == "difference") {
+    recipe.kind = kind == "product" ? Recipe::Kind::product : Recipe::Kind::difference;
+    recipe.operands = spec[1].cast<std::vector<Index>>();
+  } else if (kind == "centred") {
+    recipe.kind = Recipe::Kind::centred;
+    recipe.operands = {spec[1].cast<Index>()};
+    recipe.table = {spec[2].cast<double>()};
+  } else {
+    throw InvalidArgument("unknown kind of column: " + kind);
+  }
+  return recipe;
+}
+
 }  // namespace blocklmm::python

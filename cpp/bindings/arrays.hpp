@@ -10,6 +10,9 @@ namespace blocklmm::python {
 // A column of n_rows numbers, in place.
 Source source_of(const pybind11::array& array, Index n_rows);
 
+// A recipe as Python spells it: ("numeric", source), ("product", [recipes]), …
+Recipe recipe_of(const pybind11::tuple& spec);
+
 template <class T>
 pybind11::array_t<T> array_of(const std::vector<T>& values) {
   return pybind11::array_t<T>(static_cast<Index>(values.size()), values.data());

@@ -1,6 +1,7 @@
 #include "bindings.hpp"
 #include "errors.hpp"
 #include "modes_arrays.hpp"
+#include "moment_start.hpp"
 #include "scipy_blas.hpp"
 #include "sparse_objective.hpp"
 
@@ -78,6 +79,11 @@ void bind_sparse_objective(py::module_& module) {
            [](const SparseObjective& self) {
              const MomentEquations found = self.moment_equations();
              return py::make_tuple(found.expected, found.observed);
+           })
+      .def("moment_start",
+           [](const SparseObjective& self) {
+             const py::gil_scoped_release released;
+             return moment_start(self.moment_equations(), self.units().n);
            })
       .def("take_seconds", &SparseObjective::take_seconds)
       .def_property_readonly("z_scale",

@@ -9,31 +9,6 @@ namespace py = pybind11;
 namespace blocklmm::python {
 namespace {
 
-Recipe recipe_of(const py::tuple& spec) {
-  const auto kind = spec[0].cast<std::string>();
-  Recipe recipe;
-  if (kind == "constant") {
-    recipe.kind = Recipe::Kind::constant;
-  } else if (kind == "numeric") {
-    recipe.kind = Recipe::Kind::numeric;
-    recipe.source = spec[1].cast<Index>();
-  } else if (kind == "lookup") {
-    recipe.kind = Recipe::Kind::lookup;
-    recipe.source = spec[1].cast<Index>();
-    recipe.table = spec[2].cast<std::vector<double>>();
-  } else if (kind == "product" || kind == "difference") {
-    recipe.kind = kind == "product" ? Recipe::Kind::product : Recipe::Kind::difference;
-    recipe.operands = spec[1].cast<std::vector<Index>>();
-  } else if (kind == "centred") {
-    recipe.kind = Recipe::Kind::centred;
-    recipe.operands = {spec[1].cast<Index>()};
-    recipe.table = {spec[2].cast<double>()};
-  } else {
-    throw InvalidArgument("unknown kind of column: " + kind);
-  }
-  return recipe;
-}
-
 py::list issues_of(const std::vector<RowIssues>& issues) {
   py::list out;
   for (const RowIssues& issue : issues) out.append(py::make_tuple(issue.count, issue.first));

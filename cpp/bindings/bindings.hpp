@@ -12,6 +12,7 @@ void bind_objective(pybind11::module_& module);
 void bind_sparse_objective(pybind11::module_& module);
 void bind_bootstrap(pybind11::module_& module);
 void bind_response_draws(pybind11::module_& module);
+void bind_responses(pybind11::module_& module);
 void bind_optimizer(pybind11::module_& module);
 void bind_labels(pybind11::module_& module);
 void bind_clusters(pybind11::module_& module);

@@ -21,6 +21,7 @@ PYBIND11_MODULE(_core, module) {
   blocklmm::python::bind_objective(module);
   blocklmm::python::bind_sparse_objective(module);
   blocklmm::python::bind_response_draws(module);
+  blocklmm::python::bind_responses(module);
   blocklmm::python::bind_bootstrap(module);
   blocklmm::python::bind_optimizer(module);
   blocklmm::python::bind_clusters(module);

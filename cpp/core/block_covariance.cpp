@@ -25,22 +25,20 @@ BLOCKLMM_CLONES void add_covariances(const PackedGroups& groups, Index begin, In
                                      const double* lambda, const double* N, Sizes sizes,
                                      Workspace& work, CovariancePart& part) {
   const Index q = Q ? Q : sizes.q, m = sizes.m, h = q * (q + 1) / 2;
-  const Lanes *J = work.J.data(), *A = work.A.data();
+  const Lanes *J = work.J, *A = work.A;
   for (Index b = begin; b < end; ++b) {
     const Lanes* batch = groups.batch(b);
     const Lanes multiplicity = batch[h + q * m];
     derive_batch<Q>(batch, lambda, N, sizes, work);
-    Lanes *pairs = part.A_pairs.data(), *moments = part.moments.data();
-    Lanes* weighted = part.A_moments.data();
-    for (Index k = 0; k < h; ++k) {
+    for (Index k = 0, at = 0; k < h; ++k) {
       part.A.data()[k] += multiplicity * A[k];
-      for (Index l = 0; l <= k; ++l) *pairs++ += multiplicity * A[k] * A[l];
+      for (Index l = 0; l <= k; ++l, ++at) part.A_pairs.data()[at] += multiplicity * A[k] * A[l];
     }
-    for (Index i = 0; i < q * m; ++i)
-      for (Index j = 0; j <= i; ++j) {
+    for (Index i = 0, at = 0; i < q * m; ++i)
+      for (Index j = 0; j <= i; ++j, ++at) {
         const Lanes product = J[i] * J[j];
-        *moments++ += product;
-        for (Index k = 0; k < h; ++k) *weighted++ += A[k] * product;
+        part.moments.data()[at] += product;
+        for (Index k = 0; k < h; ++k) part.A_moments.data()[at * h + k] += A[k] * product;
       }
   }
 }

@@ -16,19 +16,19 @@ struct ValuePart {
   SecondMoments S;
 };
 
-template <Index Q>
+// Q and M: q and m where they are small and known to the compiler, else 0.
+template <Index Q, Index M>
 BLOCKLMM_CLONES void add_values(const PackedGroups& groups, Index begin, Index end,
                                 const double* lambda, Sizes sizes, Workspace& work,
                                 ValuePart& part) {
-  const Index q = Q ? Q : sizes.q, m = sizes.m;
+  const Index q = Q ? Q : sizes.q, m = M ? M : sizes.m;
   const Index at_multiplicity = q * (q + 1) / 2 + q * m;
   for (Index b = begin; b < end; ++b) {
     const Lanes* batch = groups.batch(b);
-    part.logdet += batch[at_multiplicity] * factor_batch<Q>(batch, lambda, sizes, work);
+    part.logdet += batch[at_multiplicity] * factor_batch<Q, M>(batch, lambda, sizes, work);
     for (Index i = 0; i < q; ++i) {
-      for (Index j = 0; j < m; ++j)
-        work.row[static_cast<std::size_t>(j)] = work.G.data()[j * q + i];
-      part.S.add(work.row.data());
+      for (Index j = 0; j < m; ++j) work.row[j] = work.G[j * q + i];
+      part.S.add<M>(work.row);
     }
   }
 }
@@ -44,16 +44,16 @@ struct DerivativePart {
 };
 
 // N: upper triangular, by columns. is_reml: W takes all of J, or its last column alone.
-template <Index Q>
+template <Index Q, Index M>
 BLOCKLMM_CLONES void add_derivatives(const PackedGroups& groups, Index begin, Index end,
                                      const double* lambda, const double* N, bool is_reml,
                                      Sizes sizes, Workspace& work, DerivativePart& part) {
-  const Index q = Q ? Q : sizes.q, m = sizes.m, h = q * (q + 1) / 2;
-  Lanes *J = work.J.data(), *A = work.A.data(), *W = work.W.data();
+  const Index q = Q ? Q : sizes.q, m = M ? M : sizes.m, h = q * (q + 1) / 2;
+  Lanes *J = work.J, *A = work.A, *W = work.W;
   for (Index b = begin; b < end; ++b) {
     const Lanes* batch = groups.batch(b);
     const Lanes multiplicity = batch[h + q * m];
-    derive_batch<Q>(batch, lambda, N, sizes, work);
+    derive_batch<Q, M>(batch, lambda, N, sizes, work);
     for (Index i = 0, at = 0; i < q; ++i)
       for (Index j = 0; j <= i; ++j, ++at) {
         Lanes w{};
@@ -61,11 +61,10 @@ BLOCKLMM_CLONES void add_derivatives(const PackedGroups& groups, Index begin, In
         W[at] = w;
         part.gamma.data()[at] += multiplicity * A[at] - w;
       }
-    Lanes* curvature = part.curvature.data();
-    for (Index k = 0; k < h; ++k)
-      for (Index l = 0; l <= k; ++l)
-        *curvature++ += A[k] * (W[l] - multiplicity * A[l]) + W[k] * A[l];
-    part.moments.add(J);
+    for (Index k = 0, at = 0; k < h; ++k)
+      for (Index l = 0; l <= k; ++l, ++at)
+        part.curvature.data()[at] += A[k] * (W[l] - multiplicity * A[l]) + W[k] * A[l];
+    part.moments.add<Q * M>(J);
   }
 }
 
@@ -77,15 +76,25 @@ struct Kernels {
   AddValues values;
   AddDerivatives derivatives;
 };
-Kernels pick_kernels(Index q) {
+template <Index Q>
+Kernels pick_width(Index m) {
+  switch (m) {
+    case 2: return {add_values<Q, 2>, add_derivatives<Q, 2>};
+    case 3: return {add_values<Q, 3>, add_derivatives<Q, 3>};
+    case 4: return {add_values<Q, 4>, add_derivatives<Q, 4>};
+    case 5: return {add_values<Q, 5>, add_derivatives<Q, 5>};
+    default: return {add_values<Q, 0>, add_derivatives<Q, 0>};
+  }
+}
+Kernels pick_kernels(Index q, Index m) {
   switch (q) {
-    case 1: return {add_values<1>, add_derivatives<1>};
-    case 2: return {add_values<2>, add_derivatives<2>};
-    case 3: return {add_values<3>, add_derivatives<3>};
-    case 4: return {add_values<4>, add_derivatives<4>};
-    case 5: return {add_values<5>, add_derivatives<5>};
-    case 6: return {add_values<6>, add_derivatives<6>};
-    default: return {add_values<0>, add_derivatives<0>};
+    case 1: return pick_width<1>(m);
+    case 2: return pick_width<2>(m);
+    case 3: return {add_values<3, 0>, add_derivatives<3, 0>};
+    case 4: return {add_values<4, 0>, add_derivatives<4, 0>};
+    case 5: return {add_values<5, 0>, add_derivatives<5, 0>};
+    case 6: return {add_values<6, 0>, add_derivatives<6, 0>};
+    default: return {add_values<0, 0>, add_derivatives<0, 0>};
   }
 }
 
@@ -149,7 +158,7 @@ Evaluation BlockObjective::evaluate(const Matrix& lambda, const Criterion& crite
   const Index p = units_.p, q = units_.q, m = p + 1;
   require(lambda.rows() == q && lambda.cols() == q, "lambda is q x q");
   const Sizes sizes{q, m};
-  const Kernels kernels = pick_kernels(q);
+  const Kernels kernels = pick_kernels(q, m);
   const Index n_batches = groups_.n_batches();
   const Index n_tasks = ((n_batches + kTaskBatches - 1) / kTaskBatches + every - 1) / every;
   const auto begin_of = [&](Index task) { return task * every * kTaskBatches; };

@@ -2,10 +2,8 @@
 
 #include <memory>
 
-#include "block_objective.hpp"
-#include "optimizer.hpp"
+#include "refitted_model.hpp"
 #include "response_draws.hpp"
-#include "sparse_objective.hpp"
 
 // Models fitted to responses drawn on the statistics (response_draws.hpp), replicate after
 // replicate. No row is read, and none is made: a replicate costs a draw and a fit.
@@ -18,21 +16,8 @@ namespace blocklmm {
 // One of the models that are fitted to each response.
 struct BootstrapModel {
   Statistics::Effects effects;  // linear combinations of those of the statistics
-  std::vector<Index> x_columns;
-  Members members;
-  std::vector<Index> blocks;
-  Criterion criterion;
+  ModelColumns columns;
   Starts starts;
-};
-
-// In the units of the statistics' columns where not said otherwise.
-struct Replicate {
-  Status status = Status::exact_fit;
-  double value = 0;  // f but for constants that no response changes
-  double sigma = 0;
-  Matrix factor;  // of T, in the units of Standardization, which are those of every response
-  Vector beta;    // of X in units of Standardization, y in its own
-  Matrix inverse_factor;  // R_XX^-1, in units of Standardization: Var(beta^) = sigma^2 N_X N_X'
 };
 
 class Bootstrap {
@@ -43,8 +28,9 @@ class Bootstrap {
             const Blas& blas, double memory_limit, std::uint64_t seed);
   ~Bootstrap();
 
-  // Replicates first … first + n - 1, model after model within each.
-  std::vector<Replicate> run(Index first, Index n, int n_threads);
+  // Replicates first … first + n - 1, model after model within each; values lack all constants but
+  // that of y's scale.
+  std::vector<Refit> run(Index first, Index n, int n_threads);
 
   struct Seconds {
     double drawing = 0, fitting = 0;  // of all threads

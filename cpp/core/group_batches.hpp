@@ -24,18 +24,28 @@ struct Sizes {
 // K, F and the inverse diagonal of L for a batch, and room for what is made of them.
 struct Workspace {
   Workspace(Sizes s, bool graded)
-      : L(static_cast<std::size_t>(s.q * s.q)),
-        inverse(static_cast<std::size_t>(s.q)),
-        RL(L),
-        F(L),
-        G(static_cast<std::size_t>(s.q * s.m)),
-        J(G),
-        A(static_cast<std::size_t>(s.triangle())),
-        W(A),
-        row(static_cast<std::size_t>(s.m)),
+      : room_(
+            static_cast<std::size_t>(3 * s.q * s.q + s.q + 2 * s.q * s.m + 2 * s.triangle() + s.m)),
+        L(room_.data()),
+        RL(L + s.q * s.q),
+        F(RL + s.q * s.q),
+        inverse(F + s.q * s.q),
+        G(inverse + s.q),
+        J(G + s.q * s.m),
+        A(J + s.q * s.m),
+        W(A + s.triangle()),
+        row(W + s.triangle()),
         is_graded(graded) {}
-  LaneVector L, inverse, RL, F, G, J, A, W, row;
-  bool is_graded;
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+
+ private:
+  LaneVector room_;
+
+ public:
+  Lanes *const L, *const RL, *const F, *const inverse, *const G, *const J, *const A, *const W,
+                                                                                         *const row;
+  const bool is_graded;
 };
 
 // LL' = I + B B' for B (q x q, by rows): Cholesky of the sum. Entries of B far above one drown what
@@ -70,14 +80,14 @@ BLOCKLMM_INLINE void factor_by_rotations(Lanes* B, Index q, Lanes* L) {
 }
 
 // L_i (by rows, its diagonal inverted apart), log|K_i| and G_i (by columns) of one batch.
-template <Index Q>
+template <Index Q, Index M = 0>
 BLOCKLMM_INLINE Lanes factor_batch(const Lanes* batch, const double* lambda, Sizes sizes,
                                    Workspace& work) {
-  const Index q = Q ? Q : sizes.q, m = sizes.m;
+  const Index q = Q ? Q : sizes.q, m = M ? M : sizes.m;
   const Lanes* R = batch;                    // R(i, j) at j (j + 1) / 2 + i, i <= j
   const Lanes* Y = batch + q * (q + 1) / 2;  // Y(i, j) at j q + i
-  Lanes *L = work.L.data(), *RL = work.RL.data(), *inverse = work.inverse.data();
-  Lanes* G = work.G.data();
+  Lanes *L = work.L, *RL = work.RL, *inverse = work.inverse;
+  Lanes* G = work.G;
   for (Index i = 0; i < q; ++i)
     for (Index j = 0; j < q; ++j) {
       Lanes sum{};
@@ -109,13 +119,13 @@ BLOCKLMM_INLINE Lanes factor_batch(const Lanes* batch, const double* lambda, Siz
 
 // After factor_batch: F_i, J_i = F_i'G_i N (by columns) and A~_i (lower triangle by rows).
 // N: upper triangular, by columns.
-template <Index Q>
+template <Index Q, Index M = 0>
 BLOCKLMM_INLINE void derive_batch(const Lanes* batch, const double* lambda, const double* N,
                                   Sizes sizes, Workspace& work) {
-  const Index q = Q ? Q : sizes.q, m = sizes.m;
-  Lanes *L = work.L.data(), *F = work.F.data(), *G = work.G.data(), *J = work.J.data();
-  Lanes *A = work.A.data(), *inverse = work.inverse.data();
-  factor_batch<Q>(batch, lambda, sizes, work);
+  const Index q = Q ? Q : sizes.q, m = M ? M : sizes.m;
+  Lanes *L = work.L, *F = work.F, *G = work.G, *J = work.J;
+  Lanes *A = work.A, *inverse = work.inverse;
+  factor_batch<Q, M>(batch, lambda, sizes, work);
   for (Index j = 0; j < q; ++j)  // F = L^-1 R, by columns
     for (Index i = 0; i < q; ++i) {
       Lanes sum = i <= j ? batch[j * (j + 1) / 2 + i] : Lanes{};

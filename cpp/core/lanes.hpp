@@ -10,7 +10,7 @@
 
 // Doubles side by side that the compiler keeps in a vector register: code written with Lanes reads
 // like scalar code, and each lane works on a row or a group of its own. Four of them: vectors wider
-// than the machine's registers are split, but GCC moves their halves through memory.
+// than the machine's registers are split, and GCC moves their halves through memory.
 //
 // BLOCKLMM_CLONES compiles a function once per instruction set and picks at load time. All it
 // calls must be inlined into it (BLOCKLMM_INLINE), or it would run code for the oldest machine.
@@ -58,7 +58,8 @@ BLOCKLMM_INLINE Lanes lane_log(const Lanes& x) {
   return exponent * 0.693147180559945309417 + (s + s) + (s + s) * (z * series);
 }
 
-// Storage on cache-line boundaries, as loads of whole Lanes want it.
+// Storage on cache-line boundaries, as loads of whole Lanes want it. Aligned by hand: malloc keeps
+// small blocks at hand for the next one who asks, but none that were asked for with an alignment.
 template <class T>
 struct LaneAllocator {
   using value_type = T;
@@ -66,9 +67,14 @@ struct LaneAllocator {
   template <class U>
   LaneAllocator(const LaneAllocator<U>&) {}
   T* allocate(std::size_t n) {
-    return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{64}));
+    constexpr std::size_t kLine = 64;
+    void* block = ::operator new(n * sizeof(T) + kLine + sizeof(void*));
+    const auto start = reinterpret_cast<std::uintptr_t>(block) + sizeof(void*);
+    void** aligned = reinterpret_cast<void**>((start + kLine - 1) / kLine * kLine);
+    aligned[-1] = block;
+    return reinterpret_cast<T*>(aligned);
   }
-  void deallocate(T* p, std::size_t) { ::operator delete(p, std::align_val_t{64}); }
+  void deallocate(T* p, std::size_t) { ::operator delete(reinterpret_cast<void**>(p)[-1]); }
   template <class U>
   bool operator==(const LaneAllocator<U>&) const {
     return true;

@@ -1,5 +1,6 @@
 #include "patterns.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -63,8 +64,9 @@ class PatternFinder {
 };
 
 // K = LL' for a positive semidefinite K that is a difference of sums of squares of size `total`;
-// columns of L that rounding alone would fill are left out.
-Matrix semidefinite_factor(const Matrix& K, const Vector& total) {
+// columns of L that rounding alone would fill are left out. pivots: the row that each begins in.
+Matrix semidefinite_factor(const Matrix& K, const Vector& total,
+                           std::vector<Index>* pivots = nullptr) {
   const Index n = K.rows();
   Matrix L = Matrix::Zero(n, n);
   Index rank = 0;
@@ -73,15 +75,29 @@ Matrix semidefinite_factor(const Matrix& K, const Vector& total) {
     if (!(column[j] > kRounding * total[j])) continue;
     L.col(rank).tail(n - j) = column.tail(n - j) / std::sqrt(column[j]);
     ++rank;
+    if (pivots) pivots->push_back(j);
   }
   return L.leftCols(rank);
+}
+
+// Z_i'y in the units, a row for each of n groups.
+Matrix products_with_y(const Statistics& statistics, const Standardization& units,
+                       const Index* groups, Index n) {
+  const LevelRecords& records = statistics.factor(0);
+  Matrix out(n, units.q);
+  for (Index a = 0; a < units.q; ++a) {
+    const Index place = records.position_of_column(a, units.m_columns.back());
+    const double unit = 1 / (units.z_scale[a] * units.m_scale[units.p]);
+    for (Index k = 0; k < n; ++k) out(k, a) = records.record(groups[k])[place] * unit;
+  }
+  return out;
 }
 
 }  // namespace
 
 PackedGroups::PackedGroups(const Statistics& statistics, const Standardization& units,
-                           int n_threads)
-    : within(units.C) {
+                           int n_threads, bool keeps_members)
+    : within(units.C), keeps_members_(keeps_members) {
   if (units.q == 0) return;
   const Index q = units.q, m = units.p + 1, n_groups = statistics.n_groups();
   const Index size = q * m;
@@ -127,18 +143,35 @@ PackedGroups::PackedGroups(const Statistics& statistics, const Standardization& 
     const Index end = start[static_cast<std::size_t>(k + 1)];
     if (end - begin <= size) {
       for (Index at = begin; at < end; ++at) {
-        compute(members[static_cast<std::size_t>(at)]);
+        const Index i = members[static_cast<std::size_t>(at)];
+        compute(i);
+        if (keeps_members) singles_.push_back({i, n_packed_});
         append(group.R, vec_Y, 1);
       }
       continue;
     }
-    Matrix K = Matrix::Zero(size, size);
+    const Index of_X = size - q;
+    Matrix K = Matrix::Zero(size, size), Y_X(keeps_members ? end - begin : 0, of_X);
     for (Index at = begin; at < end; ++at) {
       compute(members[static_cast<std::size_t>(at)]);
       K.selfadjointView<Eigen::Lower>().rankUpdate(vec_Y);
+      if (keeps_members) Y_X.row(at - begin) = vec_Y.head(of_X);
     }
     K = K.selfadjointView<Eigen::Lower>();
-    const Matrix L = semidefinite_factor(K, K.diagonal());
+    std::vector<Index> pivots;
+    Matrix L = semidefinite_factor(K, K.diagonal(), &pivots);
+    if (keeps_members) {  // a slot for each pivot that y may have
+      const Index rank = std::lower_bound(pivots.begin(), pivots.end(), of_X) - pivots.begin();
+      pivots.resize(static_cast<std::size_t>(rank));
+      L.conservativeResize(Eigen::NoChange, rank + q);
+      patterns_.push_back({{members.begin() + begin, members.begin() + end},
+                           n_packed_,
+                           group.R,
+                           std::move(Y_X),
+                           L.topLeftCorner(of_X, rank),
+                           std::move(pivots)});
+      L.rightCols(q).setZero();  // take_response() fills them
+    }
     append(group.R, L.cols() ? Vector(L.col(0)) : Vector(Vector::Zero(size)),
            static_cast<double>(end - begin));
     for (Index j = 1; j < L.cols(); ++j) append(group.R, L.col(j), 0);
@@ -181,10 +214,18 @@ void PackedGroups::clean(Matrix& within, const Standardization& units) {
 }
 
 void PackedGroups::take_response(const Statistics& statistics, const Standardization& units) {
-  if (n_patterns > 0 || units.q == 0) {  // the y of a pattern are in its second moments
-    *this = PackedGroups(statistics, units, 1);
-    return;
-  }
+  if (units.q == 0 || (n_patterns > 0 && !keeps_members_))
+    *this = PackedGroups(statistics, units, 1, true);
+  if (units.q == 0) return;
+  Vector explained = take_singles(statistics, units);
+  for (const Pattern& pattern : patterns_) explained += take_pattern(pattern, statistics, units);
+  const Index y = units.p;
+  within.col(y) = units.C.col(y) - explained;
+  within.row(y) = within.col(y).transpose();
+  clean(within, units);
+}
+
+Vector PackedGroups::take_singles(const Statistics& statistics, const Standardization& units) {
   const Index q = units.q, m = units.p + 1, y = units.p, h = q * (q + 1) / 2;
   const LevelRecords& records = statistics.factor(0);
   std::vector<Index> places;
@@ -193,10 +234,12 @@ void PackedGroups::take_response(const Statistics& statistics, const Standardiza
   const Vector unit = (units.z_scale * units.m_scale[y]).cwiseInverse();
   PairwiseSum<Vector> sums;
   Vector part = Vector::Zero(m);
-  for (Index i = 0; i < records.n_levels(); ++i) {
-    const double* record = records.record(i);
-    const Index lane = i % kLanes;
-    Lanes* batch = data_.data() + i / kLanes * batch_size_;
+  const auto n = n_patterns > 0 ? static_cast<Index>(singles_.size()) : records.n_levels();
+  for (Index i = 0; i < n; ++i) {
+    const Single at = n_patterns > 0 ? singles_[static_cast<std::size_t>(i)] : Single{i, i};
+    const double* record = records.record(at.group);
+    const Index lane = at.slot % kLanes;
+    Lanes* batch = data_.data() + at.slot / kLanes * batch_size_;
     const auto R = [&](Index row, Index column) {
       return batch[column * (column + 1) / 2 + row][lane];
     };
@@ -204,10 +247,10 @@ void PackedGroups::take_response(const Statistics& statistics, const Standardiza
     for (Index a = 0; a < q; ++a) {
       double sum = record[places[static_cast<std::size_t>(a)]] * unit[a];
       for (Index k = 0; k < a; ++k) sum -= R(k, a) * Y_y[k][lane];
-      const double value = R(a, a) > 0 ? sum / R(a, a) : 0.0;
-      Y_y[a][lane] = value;
-      for (Index j = 0; j < y; ++j) part[j] += batch[h + q * j + a][lane] * value;
-      part[y] += value * value;
+      const double value_y = R(a, a) > 0 ? sum / R(a, a) : 0.0;
+      Y_y[a][lane] = value_y;
+      for (Index j = 0; j < y; ++j) part[j] += batch[h + q * j + a][lane] * value_y;
+      part[y] += value_y * value_y;
     }
     if (i % 64 == 63) {
       sums.add(part);
@@ -215,10 +258,45 @@ void PackedGroups::take_response(const Statistics& statistics, const Standardiza
     }
   }
   sums.add(part);
-  const Vector explained = sums.total(Vector::Zero(m));
-  within.col(y) = units.C.col(y) - explained;
-  within.row(y) = within.col(y).transpose();
-  clean(within, units);
+  return sums.total(Vector::Zero(m));
+}
+
+Vector PackedGroups::take_pattern(const Pattern& pattern, const Statistics& statistics,
+                                  const Standardization& units) {
+  const Index q = units.q, of_X = q * units.p, h = q * (q + 1) / 2;
+  const auto n = static_cast<Index>(pattern.members.size());
+  const Matrix& R = pattern.R;
+  PairwiseSum<Matrix> sums;  // K_yX and K_yy side by side
+  for (Index first = 0; first < n; first += 64) {
+    const Index size = std::min<Index>(64, n - first);
+    Matrix Y = products_with_y(statistics, units, pattern.members.data() + first, size);
+    for (Index a = 0; a < q; ++a) {
+      for (Index k = 0; k < a; ++k) Y.col(a) -= R(k, a) * Y.col(k);
+      Y.col(a) *= R(a, a) > 0 ? 1 / R(a, a) : 0.0;
+    }
+    Matrix K(q, of_X + q);
+    K.leftCols(of_X).noalias() = Y.transpose() * pattern.Y_X.middleRows(first, size);
+    K.rightCols(q).noalias() = Y.transpose() * Y;
+    sums.add(std::move(K));
+  }
+  const Matrix K = sums.total(Matrix::Zero(q, of_X + q));
+  const auto rank = static_cast<Index>(pattern.pivots.size());
+  Matrix L(q, rank + q);
+  for (Index c = 0; c < rank; ++c) {
+    const Index row = pattern.pivots[static_cast<std::size_t>(c)];
+    L.col(c) = (K.col(row) - L.leftCols(c) * pattern.L_XX.row(row).head(c).transpose()) /
+               pattern.L_XX(row, c);
+  }
+  const Matrix K_yy = K.rightCols(q);
+  const Matrix L_yy =
+      semidefinite_factor(K_yy - L.leftCols(rank) * L.leftCols(rank).transpose(), K_yy.diagonal());
+  L.rightCols(q).setZero();
+  L.middleCols(rank, L_yy.cols()) = L_yy;
+  for (Index c = 0; c < L.cols(); ++c)
+    for (Index a = 0; a < q; ++a) value(pattern.first_slot + c, h + of_X + a) = L(a, c);
+  Vector explained(units.p + 1);
+  for (Index j = 0; j <= units.p; ++j) explained[j] = K.middleCols(q * j, q).diagonal().sum();
+  return explained;
 }
 
 void PackedGroups::append(const Matrix& R, const Eigen::Ref<const Vector>& vec_Y,

@@ -9,12 +9,17 @@
 // pattern only through K = sum vec(Y_i)vec(Y_i)'. With K = LL', the columns of L taken as the Y of
 // at most q(p+1) stand-in groups give the same K, hence the same everything; the first of them
 // counts `multiplicity` = n_k times where Y does not enter, the others not at all.
+//
+// With X first, K = [K_XX K_Xy; K_yX K_yy] and L = [L_XX 0; L_yX L_yy]: another y changes the last
+// rows alone, L_yX by the pivots of L_XX, and L_yy L_yy' = K_yy - L_yX L_yX'.
 
 namespace blocklmm {
 
 class PackedGroups {
  public:
-  PackedGroups(const Statistics& statistics, const Standardization& units, int n_threads);
+  // keeps_members: of each pattern, for other responses.
+  PackedGroups(const Statistics& statistics, const Standardization& units, int n_threads = 1,
+               bool keeps_members = false);
   // The same groups with another y, whose products are all that changed in the statistics.
   void take_response(const Statistics& statistics, const Standardization& units);
 
@@ -27,12 +32,34 @@ class PackedGroups {
   Matrix within;         // C - sum Y_i'Y_i
 
  private:
+  struct Pattern {
+    std::vector<Index> members;
+    Index first_slot;  // of its stand-ins: one for each pivot of L_XX, and q more
+    Matrix R, Y_X;     // Y_X: vec of each member's, a row each
+    Matrix L_XX;
+    std::vector<Index> pivots;  // the row that each of its columns begins in
+  };
+  struct Single {
+    Index group, slot;
+  };
   void keep_all(const Statistics& statistics, const Standardization& units, int n_threads);
+  // Y'y of all, [Y_X Y_y]'Y_y, with the y of the statistics put into the slots.
+  Vector take_singles(const Statistics& statistics, const Standardization& units);
+  Vector take_pattern(const Pattern& pattern, const Statistics& statistics,
+                      const Standardization& units);
+  double& value(Index slot, Index place) {
+    return reinterpret_cast<double*>(data_.data() + slot / kLanes * batch_size_ +
+                                     place)[slot % kLanes];
+  }
+
   // Rounding taken from a C - sum Y_i'Y_i.
   static void clean(Matrix& within, const Standardization& units);
   void append(const Matrix& R, const Eigen::Ref<const Vector>& vec_Y, double multiplicity);
   Index n_packed_ = 0, n_batches_ = 0, batch_size_ = 0;
   LaneVector data_;
+  bool keeps_members_ = false;
+  std::vector<Pattern> patterns_;
+  std::vector<Single> singles_;  // groups of no pattern, where there are patterns
 };
 
 }  // namespace blocklmm

@@ -32,6 +32,17 @@ void Statistics::replace_response(const Response& response) {
   cross_.add(std::move(packed));
 }
 
+void Statistics::replace_totals(double shift, double sum, double plain_yy) {
+  const Index y = n_columns() - 1;
+  shift_[y] = shift;
+  sums_[y] = sum;
+  if (plan_.weight < 0) return;
+  Vector plain = plain_.total(Vector::Zero(packed_size()));
+  plain[packed_place(y, y)] = plain_yy;
+  plain_ = {};
+  plain_.add(std::move(plain));
+}
+
 // y with what the second pass took of it by groups.
 Response Statistics::whole_response() const {
   const LevelRecords& records = factor(0);

@@ -8,6 +8,7 @@ namespace blocklmm {
 // cache, lane by lane; long ones are collected in a panel and go by matrix products.
 class SecondMoments {
  public:
+  static constexpr Index kLongest = 48, kPanel = 256;
   explicit SecondMoments(Index size) : size_(size), is_long_(size > kLongest) {
     if (is_long_) {
       sum_ = Matrix::Zero(size, size);
@@ -17,10 +18,13 @@ class SecondMoments {
     }
   }
 
+  // N: the size, where it is known and short; 0 elsewhere.
+  template <Index N = 0>
   BLOCKLMM_INLINE void add(const Lanes* v) {
-    if (is_long_) return add_long(v);
+    static_assert(N <= kLongest, "short vectors");
+    if (N == 0 && is_long_) return add_long(v);
     Lanes* sum = lanes_.data();
-    for (Index i = 0; i < size_; ++i)
+    for (Index i = 0; i < (N ? N : size_); ++i)
       for (Index j = 0; j <= i; ++j) *sum++ += v[i] * v[j];
   }
 
@@ -39,8 +43,6 @@ class SecondMoments {
   }
 
  private:
-  static constexpr Index kLongest = 48, kPanel = 256;
-
   void flush() {
     if (filled_) sum_.selfadjointView<Eigen::Lower>().rankUpdate(panel_.leftCols(filled_));
     filled_ = 0;

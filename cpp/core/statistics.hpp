@@ -94,6 +94,8 @@ class Statistics {
   // After finish(): another response in place of the one that was read; the products with columns
   // that are not among `x_columns` or those of Z are left as they were.
   void replace_response(const Response& response);
+  // What was taken from that response, and its sums over the rows with all weights one.
+  void replace_totals(double shift, double sum, double plain_yy);
   // After finish(): the same rows with other random effects, linear combinations Z K of those of a
   // factor. By factor that stays, its number and K. Z K are no columns of U: their number there is
   // kNoColumn.

@@ -22,6 +22,8 @@ from .errors import (
     StatisticsFileError,
 )
 from .fit import LinearMixedFit
+from .many import lmer_many
+from .many_fits import ManyFits
 from .model import LinearMixedModel, lmer
 from .optimize import Certificate, FitOptions
 from .sufficient_statistics import SufficientStatistics
@@ -40,6 +42,7 @@ __all__ = [
     "InferenceError",
     "LinearMixedFit",
     "LinearMixedModel",
+    "ManyFits",
     "ModelSizeError",
     "OptionError",
     "PrivacyWarning",
@@ -55,6 +58,7 @@ __all__ = [
     "exact_lrt",
     "exact_rlrt",
     "lmer",
+    "lmer_many",
     "power",
     "ranova",
 ]

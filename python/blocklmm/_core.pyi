@@ -213,6 +213,7 @@ class SparseObjective:
         j: IntArray,
         n_threads: int,
     ) -> FloatArray: ...
+    def moment_start(self) -> FloatArray: ...
     def moment_equations(self) -> tuple[FloatArray, FloatArray]: ...
     def take_seconds(self) -> dict[str, float]: ...
     @property
@@ -239,6 +240,72 @@ class ResponseDraws:
     def rank_of_z(self) -> int: ...
     @property
     def df_residual(self) -> int: ...
+
+class Responses:
+    shift: FloatArray
+    sum: FloatArray
+    yy: FloatArray
+    plain_yy: FloatArray
+    Xy: FloatArray
+    Zy: list[FloatArray]
+    def __len__(self) -> int: ...
+    def replace_response(self, k: int, statistics: Statistics) -> None: ...
+
+class ProductsPlan:
+    def __init__(
+        self,
+        *,
+        recipes: Sequence[tuple[Any, ...]],
+        columns: Sequence[int],
+        shift: FloatArray,
+        offsets: Sequence[int],
+        weight: int,
+        shifted: bool,
+        factors: Sequence[tuple[Sequence[int], int]],
+    ) -> None: ...
+
+def response_products(
+    plan: ProductsPlan,
+    *,
+    sources: Sequence[npt.NDArray[Any] | None],
+    levels: Sequence[npt.NDArray[np.int32]],
+    used: npt.NDArray[np.bool_] | None,
+    Y: npt.NDArray[Any],
+    n_threads: int,
+) -> Responses: ...
+def count_not_finite(
+    *, used: npt.NDArray[np.bool_] | None, Y: npt.NDArray[Any], n_threads: int
+) -> npt.NDArray[np.int64]: ...
+
+class ResponseFits:
+    def __init__(
+        self,
+        *,
+        statistics: Statistics,
+        x_columns: Sequence[int],
+        members: Sequence[Sequence[int]],
+        blocks: Sequence[int],
+        criterion: Criterion | bool,
+        constant: float,
+        inflation: FloatArray,
+        z_basis: FloatArray,
+        nearly_exact: float,
+        rounding_left: float,
+        max_evaluations: int,
+        tolerance: float,
+        memory_limit: float,
+    ) -> None: ...
+    def run(
+        self, *, responses: Responses, first: int, n: int, n_threads: int
+    ) -> dict[str, npt.NDArray[Any]]: ...
+    def derivatives(
+        self,
+        *,
+        responses: Responses,
+        numbers: Sequence[int],
+        factors: Sequence[FloatArray],
+        n_threads: int,
+    ) -> dict[str, FloatArray]: ...
 
 class Status(enum.Enum):
     closed_form = ...

@@ -178,6 +178,8 @@ class _Builder:
         return known[-1]
 
     def _response(self) -> int:
+        if not self.design.formula.response:  # arrays take its place: Design.with_response
+            return self._source_recipe(SourceKey("response", array="response"), "numeric")
         return self._value(self.design.formula.response, "the response")
 
     def _single(self, given: Any, role: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from typing import Any
 
@@ -66,8 +67,12 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
         ------
         DataError
             If y has the wrong length or is not finite.
+
+        Notes
+        -----
+        It costs one product of y with X and Z: what does not depend on the response is taken over.
+        Where the model leaves next to nothing of y, the rows are passed over again.
         """
-        problem = self._problem
         try:
             values = as_floats(y)
         except (TypeError, ValueError):
@@ -85,7 +90,16 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
             self._require_order(y.index)
         response = np.full(self._frame().n_rows, np.nan)
         response[self._used] = values
-        return estimate(problem.with_response(self._frame(), response), self.reml, options=options)
+        return estimate(self._with_response(response), self.reml, options=options)
+
+    def _with_response(self, response: FloatArray) -> Problem:
+        """Return the problem for a response, by one product with X and Z where that is enough."""
+        problem = self._problem
+        rows = problem.rows(self._used if self.dropped.n_rows else None)
+        core = copy.copy(problem.statistics.core)
+        rows.products(response[:, None]).replace_response(0, core)
+        found = problem.with_products(problem.design.with_response(response), core)
+        return problem.with_response(self._frame(), response) if found is None else found
 
     def _require_order(self, labels: pd.Index[Any]) -> None:
         rows = self._frame().index[self._used]

@@ -71,15 +71,31 @@ def parse(text: str) -> Formula:
     return _parse(text)
 
 
+def parse_one_sided(text: str) -> Formula:
+    """Parse a formula without a response, such as ``"~ x + (x | g)"``.
+
+    Raises
+    ------
+    FormulaError
+        With a caret under the place that can't be understood, or under a response.
+    """
+    if not isinstance(text, str):
+        raise FormulaError(f"a formula is a text such as '~ x + (1 | g)', not {text!r}")
+    return _parse(text, is_one_sided=True)
+
+
 @lru_cache(maxsize=256)
-def _parse(text: str) -> Formula:
+def _parse(text: str, is_one_sided: bool = False) -> Formula:
     tildes, groups = _scan(text)
     if len(tildes) != 1:
         at = tildes[1] if tildes else len(text)
         raise _error(text, at, "a formula has one '~' between the response and the terms")
     tilde = tildes[0]
     response = text[:tilde].strip()
-    if not response:
+    if is_one_sided and response:
+        at = len(text) - len(text.lstrip())
+        raise _error(text, at, "the responses are the columns of Y: nothing stands left of '~'")
+    if not is_one_sided and not response:
         raise _error(text, tilde, "there is no response left of '~'")
 
     random: list[RandomTerm] = []
@@ -110,7 +126,8 @@ def _parse(text: str) -> Formula:
             offsets.append(offset[1])
         elif not inside:
             kept.append(term)
-    return Formula(text, arithmetic(response), tuple(kept), tuple(random), tuple(offsets))
+    value = arithmetic(response) if response else ""
+    return Formula(text, value, tuple(kept), tuple(random), tuple(offsets))
 
 
 def factors_of(formula: Formula) -> list[str]:

@@ -94,7 +94,7 @@ def learn(
     wanted = sorted({c for names in states.values() for c in names})
     parts: list[pd.DataFrame] = []
     n_rows = 0
-    with progress_bar(progress, rows.total, " rows") as advance:
+    with progress_bar(rows.total, " rows", progress) as advance:
         for frame in rows.frames():
             for levels in categories.values():
                 levels.add(frame)

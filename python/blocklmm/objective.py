@@ -74,11 +74,16 @@ class Structure:
         factor : array of shape (q, q)
             Of T, in units in which the columns of Z have root mean square one.
         """
+        return bool(self.are_singular(factor))
+
+    def are_singular(self, factors: FloatArray) -> npt.NDArray[np.bool_]:
+        """Tell the same of many factors, shape (..., q, q)."""
+        out = np.zeros(factors.shape[:-2], dtype=bool)
         for s in self.slices:
-            sizes = np.linalg.svd(factor[s, s], compute_uv=False)
-            if sizes[-1] <= 1e-4 * max(sizes[0], 1e-300) or sizes[-1] <= 1e-5:
-                return True
-        return False
+            sizes = np.linalg.svd(factors[..., s, s], compute_uv=False)
+            largest, smallest = np.maximum(sizes[..., 0], 1e-300), sizes[..., -1]
+            out |= (smallest <= 1e-4 * largest) | (smallest <= 1e-5)
+        return out
 
     def canonical(self, factor: FloatArray) -> FloatArray:
         """Return the canonical lambda of a block diagonal factor: one for each T."""

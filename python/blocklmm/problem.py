@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import nnls
 
 from . import _core
 from .arguments import as_floats
 from .design import Design
+from .design_rows import DesignRows
 from .errors import (
     ConvergenceError,
     DataError,
@@ -30,7 +30,7 @@ from .frames import Frame
 from .groups import check_groups
 from .machine import memory_limit
 from .objective import Core, Objective, Structure, Units
-from .optimize import Starts
+from .optimize import FitOptions, Starts
 from .statistics import RowStatistics
 
 FloatArray = npt.NDArray[np.float64]
@@ -38,7 +38,6 @@ FloatArray = npt.NDArray[np.float64]
 _EPS = float(np.finfo(np.float64).eps)
 _DEPENDENT = 1e-13  # what earlier columns leave of a column's sum of squares
 _NEARLY_EXACT = 1e-3  # what the model may leave of the response's before a second pass is worth it
-_SMALLEST_START = 0.05  # of lambda, in units of the columns
 _ROUNDING_LEFT = 1e-14  # the same where there is no second pass
 _FEW_DIGITS = 1e-9  # of it where the rows are gone
 _NO_RESIDUAL = 1e-24  # what rounding leaves of it
@@ -80,6 +79,7 @@ class Problem:
 
     statistics: RowStatistics
     response_fit: FloatArray
+    _rows: DesignRows | None = None
 
     def __init__(
         self,
@@ -234,7 +234,7 @@ class Problem:
         if theta is not None:
             return Starts([self.factor(theta)], [])
         if isinstance(self.core, _core.SparseObjective):
-            first = _moment_start(self.core, self.units.n)
+            first = _moment_start(self.core)
         else:
             first = max(0.5, self._spread) * np.eye(self.structure.q)
         always = [first]
@@ -268,6 +268,85 @@ class Problem:
         statistics = RowStatistics(design, frame, "drop", n_threads=1)
         return Problem(self.formula, design, statistics, self._rank_deficient, 1, self.arguments)
 
+    def rows(self, used: npt.NDArray[np.bool_] | None) -> DesignRows:
+        """Return the rows of X and Z, to be multiplied with responses; made once.
+
+        Parameters
+        ----------
+        used : array of shape (n,) of bool, or None
+            The rows that the statistics are of; all, if None.
+        """
+        if self._rows is None:
+            assert self.frame is not None
+            self._rows = DesignRows(self.design, self.statistics, self.frame, used)
+        return self._rows
+
+    def with_products(self, design: Design, core: _core.Statistics) -> Problem | None:
+        """Return the same problem for another response, whose products with X and Z are known.
+
+        Parameters
+        ----------
+        design : Design
+            With the response.
+        core : _core.Statistics
+            With its products.
+
+        Returns
+        -------
+        Problem or None
+            None where the model leaves so little of the response that its rows are needed.
+
+        Raises
+        ------
+        DataError
+            If the response is constant, or too large or small to be squared.
+        """
+        statistics, y = self.statistics.with_response(design, core), design.n_columns - 1
+        cross, n = np.asarray(core.cross_products()), core.n_rows_used
+        _check_sizes(design, self.formula, cross)
+        total = float(cross[y, y])
+        _check_response(self.formula, statistics, total)
+        left = _least_squares(cross, np.array(self.x_columns, dtype=np.intp))[1]
+        if left <= _NEARLY_EXACT * total:
+            return None
+        out = self.with_statistics(statistics, np.zeros(y))
+        if isinstance(out.core, _core.BlockObjective):
+            within, df_within = out._within(out.core)
+            if within <= _NEARLY_EXACT * total and df_within > 0:
+                return None
+            between = max(left - within, 0.0)
+            out._spread = float(np.sqrt(between / max(within, 1e-300) * max(df_within, 0) / n))
+        mean = float(core.sums[y]) / n
+        out.response_fingerprint = (
+            float(core.shift[y]) + mean,
+            float(core.plain_cross_products()[y, y]) - n * mean**2,
+            core.log_weights,
+        )
+        out.design, out._cross, out.groups_leave = design, cross, 1.0
+        return out
+
+    def response_fits(self, reml: bool, options: FitOptions) -> _core.ResponseFits:
+        """Return the core's fits of many responses to these statistics' X and Z."""
+        units, inflation = self.units, self._inflation()
+        constant = -units.log_weights
+        if reml:
+            constant += 2 * float(np.log(units.x_scale).sum()) + units.log_det
+        return _core.ResponseFits(
+            statistics=self.statistics.core,
+            x_columns=self.x_columns,
+            members=[self.design.members(f) for f in range(len(self.design.groups))],
+            blocks=self.design.blocks,
+            criterion=reml,
+            constant=constant,
+            inflation=inflation if inflation.max(initial=0.0) > 3 else np.zeros(0),
+            z_basis=units.z_basis,
+            nearly_exact=_NEARLY_EXACT,
+            rounding_left=_ROUNDING_LEFT,
+            max_evaluations=options.max_evaluations,
+            tolerance=options.tolerance,
+            memory_limit=memory_limit(),
+        )
+
     def with_statistics(self, statistics: RowStatistics, response_fit: FloatArray) -> Problem:
         """Return the same problem for statistics of some of the rows.
 
@@ -284,7 +363,7 @@ class Problem:
 
     def __getstate__(self) -> dict[str, Any]:
         # arguments may be arrays of the rows, which a pickle leaves behind with the data
-        left = ("core", "units", "arguments")
+        left = ("core", "units", "arguments", "_rows")
         state = {k: v for k, v in self.__dict__.items() if k not in left}
         if self.keep_data and self.frame is not None:
             state["data"] = self.frame.native, self.arguments
@@ -331,24 +410,12 @@ class Problem:
         return left, self.units.n - core.rank_of_z - len(found)
 
 
-def _moment_start(core: _core.SparseObjective, n: int) -> FloatArray:
+def _moment_start(core: _core.SparseObjective) -> FloatArray:
     """Return a diagonal factor from moments: variances without iteration, none negative.
 
     Columns of Z that X spans have no moments; they start at half the residual's.
     """
-    expected, observed = core.moment_equations()
-    diagonal = np.diag(expected)
-    known = np.flatnonzero(diagonal > 1e-8 * diagonal[0])
-    scale = np.sqrt(diagonal[known])
-    size = np.full(len(diagonal), 0.5)
-    try:
-        matrix = expected[np.ix_(known, known)] / np.outer(scale, scale)
-        variances = nnls(matrix, observed[known] / scale)[0] / scale
-    except RuntimeError:  # too many iterations
-        return np.diag(size[1:])
-    residual = max(float(variances[0]), 1e-3 * float(observed[0]) / n)
-    size[known] = np.sqrt(np.clip(variances / residual, _SMALLEST_START**2, 1e6))
-    return np.diag(size[1:])
+    return np.diag(core.moment_start())
 
 
 def _check_sizes(design: Design, formula: Formula, cross: FloatArray) -> None:

@@ -110,7 +110,7 @@ class RowStatistics:
         labels = [_labels_of(rows, group) for group in design.groups]
         self._redo: tuple[Design, Rows] | None = design, rows
         reading = Reading(design, labels, missing, n_threads, None, shift, whole)
-        with progress_bar(progress, rows.total, " rows") as advance:
+        with progress_bar(rows.total, " rows", progress) as advance:
             for frame in rows.frames(n_threads):
                 reading.add(frame)
                 advance(frame.n_rows)
@@ -211,6 +211,18 @@ class RowStatistics:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_redo": None}
+
+    @property
+    def slots(self) -> list[IntArray]:
+        """By grouping factor, the labels' slots that the levels came from."""
+        return [factor.slots for factor in self.factors]
+
+    def with_response(self, design: Design, core: _core.Statistics) -> RowStatistics:
+        """Return the statistics of another response in these rows, given the core's sums."""
+        out = self.with_core(core)
+        assert self._redo is not None
+        out._redo = design, self._redo[1]
+        return out
 
 
 def _labels_of(rows: Rows, group: tuple[str, ...]) -> Labels:

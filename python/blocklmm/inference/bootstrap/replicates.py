@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from blocklmm.inference.nested.reduced import ReducedModel, lambdas_of_statistic
 from blocklmm.machine import memory_limit
 from blocklmm.objective import blas_limit
 from blocklmm.problem import Problem
-from blocklmm.progress import progress_bar
+from blocklmm.progress import Pace, progress_bar
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -24,7 +23,6 @@ _MOST_EVALUATIONS = 200
 _TOLERANCE = 1e-16
 _CERTIFIED_TOLERANCE = 1e-8  # a ten-thousandth of a standard error, which no quantile sees
 _BYTES_A_NUMBER = 32.0  # of a level's cross products: their own, and what a thread makes of them
-_SECONDS_A_BATCH = 0.2  # between looks at Ctrl-C and the progress bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,19 +142,13 @@ def replicate(
         memory_limit=memory_limit(),
         seed=drawing.seed,
     )
-    n_threads = _threads_that_fit(problem, len(models), drawing.n_threads)
+    n_threads = threads_that_fit(problem, len(models), drawing.n_threads)
     parts: list[list[dict[str, FloatArray]]] = []
-    done, batch = 0, n_threads
-    with progress_bar(drawing.progress, drawing.n, "replicate") as advance:
-        while done < drawing.n:
-            size, start_time = min(batch, drawing.n - done), time.perf_counter()
+    with progress_bar(drawing.n, "replicate", drawing.progress) as advance:
+        for first, size in Pace(n_threads).batches(drawing.n):
             with blas_limit(problem.core):
-                parts.append(core.run(first=done, n=size, n_threads=n_threads))
-            spent = time.perf_counter() - start_time
-            done += size
+                parts.append(core.run(first=first, n=size, n_threads=n_threads))
             advance(size)
-            growth = min(4.0, _SECONDS_A_BATCH / max(spent, 1e-6))
-            batch = max(n_threads, int(size * growth))
     out = [
         _in_users_units(model, reml, [part[k] for part in parts])
         for k, (model, reml, _) in enumerate(models)
@@ -164,7 +156,7 @@ def replicate(
     return out, core.seconds
 
 
-def _threads_that_fit(problem: Problem, n_models: int, n_threads: int) -> int:
+def threads_that_fit(problem: Problem, n_models: int, n_threads: int) -> int:
     """Return how many threads have memory for statistics and factors of their own."""
     design, levels = problem.design, [f.n_levels for f in problem.statistics.factors]
     numbers = [len(design.members(f)) * len(design.record_columns(f)) for f in range(len(levels))]

@@ -40,6 +40,7 @@ from blocklmm import _core
 from blocklmm.effects import FittedEffects
 from blocklmm.errors import warn
 from blocklmm.inference.degrees_of_freedom.satterthwaite import Satterthwaite
+from blocklmm.inference.degrees_of_freedom.variance_derivatives import VarianceDerivatives
 
 from .random_products import Effects, RandomProducts, inner
 
@@ -94,6 +95,7 @@ def conditional_aic(fit: FittedEffects, errors: Satterthwaite) -> ConditionalAIC
     ConditionalAIC
     """
     d = errors.derivatives
+    assert isinstance(d, VarianceDerivatives)
     # of V^-2 = V^-1 - V^-1 ZTZ' V^-1 between the residual, of unit length in V^-1
     remains = max(1 + float(d.t @ d.S_ee), 0.0)
     rho = d.p + float(d.t @ (d.traces + np.trace(d.S, axis1=1, axis2=2)))

@@ -9,8 +9,8 @@ from blocklmm.errors import warn
 from blocklmm.inference.testing.tails import f_p_value
 from blocklmm.inference.testing.wald import uncorrelated
 
+from .criterion_derivatives import CriterionDerivatives
 from .fixed_errors import FTest
-from .variance_derivatives import VarianceDerivatives
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -27,15 +27,16 @@ class Satterthwaite:
 
     Parameters
     ----------
-    derivatives : VarianceDerivatives
+    derivatives : CriterionDerivatives
+        Of one fit, or of many: then all arrays have their leading axes.
 
     Attributes
     ----------
-    derivatives : VarianceDerivatives
+    derivatives : CriterionDerivatives
     inverse_hessian : array of shape (c, c)
         Inverse of the profiled criterion's Hessian in coordinates of T; flat directions, in which
         the criterion has no curvature, are left out.
-    is_minimum : bool
+    is_minimum : bool, or array of bool
         Whether no curvature is negative.
     cov : array of shape (p, p)
         Covariance of the fixed effects.
@@ -52,37 +53,37 @@ class Satterthwaite:
 
     name = "satterthwaite"
 
-    def __init__(self, derivatives: VarianceDerivatives) -> None:
+    def __init__(self, derivatives: CriterionDerivatives) -> None:
         d = self.derivatives = derivatives
-        self.cov = d.sigma**2 * d.F @ d.F.T
+        sigma = np.asarray(d.sigma)[..., None, None]
+        self.cov = np.asarray(sigma**2 * (d.F @ _transposed(d.F)))
         J, nu = d.to_chart, d.nu
-        H = -d.trace_pairs + 2 * nu * d.Q_ee - 2 * nu * d.S_e @ d.S_e.T
+        H = -d.trace_pairs + 2 * nu * d.Q_ee - 2 * nu * d.S_e @ _transposed(d.S_e)
         if d.reml:
-            H = H + 2 * np.trace(d.Q, axis1=2, axis2=3) - np.einsum("kab,lab->kl", d.S, d.S)
-        mixed = -nu * J.T @ d.S_ee  # with log sigma^2, whose own curvature is nu
-        profiled = J.T @ H @ J + d.turning - np.outer(mixed, mixed) / nu
-        values, vectors = np.linalg.eigh(0.5 * (profiled + profiled.T))
-        flat = np.abs(values) <= max(_FLAT * d.n, 1e-13 * float(np.abs(values).max(initial=0.0)))
-        self.is_minimum = bool((values[~flat] > 0).all())
-        self._mixed, self._flat = mixed, vectors[:, flat]
-        inverse = (vectors[:, ~flat] / values[~flat]) @ vectors[:, ~flat].T
+            H = H + 2 * d.Q_trace - np.einsum("...kab,...lab->...kl", d.S, d.S)
+        # with log sigma^2, whose own curvature is nu
+        mixed = -nu * (_transposed(J) @ d.S_ee[..., None])
+        profiled = _transposed(J) @ H @ J + d.turning - mixed @ _transposed(mixed) / nu
+        values, vectors = np.linalg.eigh(0.5 * (profiled + _transposed(profiled)))
+        size = np.abs(values)
+        flat = size <= np.maximum(_FLAT * d.n, 1e-13 * size.max(axis=-1, initial=0.0))[..., None]
+        self.is_minimum = ((values > 0) | flat).all(axis=-1)
+        self._flat = vectors * flat[..., None, :]
+        known = np.where(flat, 0.0, 1 / np.where(flat, 1.0, values))
+        inverse = (vectors * known[..., None, :]) @ _transposed(vectors)
         self.inverse_hessian = inverse
         moved = inverse @ mixed / nu
-        self.cov_variances = 2 * np.block(
-            [
-                [inverse, -moved[:, None]],
-                [-moved[None], np.array([[1 / nu + mixed @ moved / nu]])],
-            ]
-        )
+        of_sigma = 1 / nu + _transposed(mixed) @ moved / nu
+        self.cov_variances = 2 * np.block([[inverse, -moved], [-_transposed(moved), of_sigma]])
 
     def df(self, L: FloatArray) -> FloatArray:
         """Return the degrees of freedom of each row of L (k x p)."""
         d = self.derivatives
         u = L @ d.F
-        v = (u**2).sum(axis=1)  # of sigma^2
-        along = -np.einsum("ka,dab,kb->kd", u, d.S, u) @ d.to_chart
-        g = np.column_stack([along, v])
-        spread = np.einsum("ka,ab,kb->k", g, self.cov_variances, g)
+        v = (u**2).sum(axis=-1)  # of sigma^2
+        along = -np.einsum("...ka,...dab,...kb->...kd", u, d.S, u) @ d.to_chart
+        g = np.concatenate([along, v[..., None]], axis=-1)
+        spread = np.einsum("...ka,...ab,...kb->...k", g, self.cov_variances, g)
         with np.errstate(divide="ignore", invalid="ignore"):
             out = 2 * v**2 / spread
         unknown = self.is_undetermined(along, _SEEN * v)
@@ -90,7 +91,7 @@ class Satterthwaite:
             why = (
                 "the criterion has no curvature in a variance on which the standard error depends; "
                 "simplify the random effects, or choose another ddf"
-                if self.is_minimum
+                if np.all(self.is_minimum)
                 else "the fit is not at a minimum of the criterion"
             )
             warn(f"no Satterthwaite degrees of freedom: {why}")
@@ -101,8 +102,8 @@ class Satterthwaite:
 
         Directions in which the criterion is flat move them by more than ``most``.
         """
-        unknown = np.abs(along @ self._flat).max(axis=1, initial=0.0) > most
-        return np.asarray(unknown | (not self.is_minimum))
+        unknown = np.abs(along @ self._flat).max(axis=-1, initial=0.0) > most
+        return np.asarray(unknown | ~np.asarray(self.is_minimum)[..., None])
 
     def f_test(self, L: FloatArray, estimate: FloatArray) -> FTest:
         """Test L beta = 0: F on the df that match the mean of its independent t^2 (sec. 2.3).
@@ -118,6 +119,10 @@ class Satterthwaite:
         directions = np.linalg.eigh(cov)[1][:, -q:].T @ L
         F, nu = float(t2.sum()) / q, self.df(directions)
         return FTest(F, q, den_df := _joint_df(nu), f_p_value(F, q, den_df))
+
+
+def _transposed(M: FloatArray) -> FloatArray:
+    return np.swapaxes(M, -1, -2)
 
 
 def _joint_df(nu: FloatArray) -> float:

@@ -11,69 +11,33 @@ from blocklmm import _core
 from blocklmm.objective import Evaluation, blas_limit
 from blocklmm.problem import Problem
 
+from .criterion_derivatives import CriterionDerivatives, through_chart
+
 FloatArray = npt.NDArray[np.float64]
 
 _NOTHING = 1e-11  # of the information on a parameter: rounding
 
 
-@dataclass(frozen=True, slots=True)
-class VarianceDerivatives:
-    """The sums of ``cpp/core/covariance_derivatives.hpp`` at an optimum.
-
-    Everything is relative to sigma^2, V = I + Z T Z', and in the basis N of the fixed effects in
-    which (X'V^-1X)^-1 is the identity: with F = B_x N, Var(beta^) = sigma^2 F F'. T is linear in
-    its entries t_k, V = I + sum t_k G_k.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VarianceDerivatives(CriterionDerivatives):
+    """All of the sums at the optimum of one fit.
 
     Attributes
     ----------
-    n, reml : rows, and which criterion was minimised
-    sigma : float
-        In the user's units.
-    F : array of shape (p, p)
     directions : array of shape (d, 2)
         Row and column, a <= b, of each entry of T.
     t : array of shape (d,)
         The entries of T.
-    S : array of shape (d, p, p)
-        -X'V^-1 G_k V^-1 X.
-    S_e, S_ee : arrays of shape (d, p) and (d,)
-        The same with e/r, the residual y - X beta^ of unit length, for one X, and for both.
     Q : array of shape (d, d, p, p)
         X'V^-1 G_k V^-1 G_l V^-1 X.
-    Q_ee : array of shape (d, d)
-    traces, trace_pairs : arrays of shape (d,) and (d, d)
-        tr(V^-1 G_k), tr(V^-1 G_k V^-1 G_l).
-    to_chart : array of shape (d, c)
-        dt / dx in coordinates x of T in which nothing is redundant (``cpp/core/chart.hpp``).
-    turning : array of shape (c, c)
-        Gamma contracted with the second derivatives of T in x.
+    traces : array of shape (d,)
+        tr(V^-1 G_k).
     """
 
-    n: int
-    reml: bool
-    sigma: float
-    F: FloatArray
     directions: npt.NDArray[np.intp]
     t: FloatArray
-    S: FloatArray
-    S_e: FloatArray
-    S_ee: FloatArray
     Q: FloatArray
-    Q_ee: FloatArray
     traces: FloatArray
-    trace_pairs: FloatArray
-    to_chart: FloatArray
-    turning: FloatArray
-
-    @property
-    def p(self) -> int:
-        """Number of fixed effects."""
-        return len(self.F)
-
-    @property
-    def nu(self) -> int:
-        """Residual degrees of freedom n - p, or n under maximum likelihood."""
-        return self.n - self.p if self.reml else self.n
 
 
 def variance_derivatives(
@@ -101,7 +65,12 @@ def variance_derivatives(
     directions = np.array(found.directions, dtype=np.intp).reshape(-1, 2)
     S, Q, d = found.S, found.Q, len(directions)
     T = factor @ factor.T
-    to_chart, turning = _through_chart(problem, factor, here.gamma, directions)
+    to_chart, turning = np.zeros((0, 0)), np.zeros((0, 0))
+    if d:
+        F, basis = _core.chart(blocks=problem.structure.blocks, factor=factor)
+        entries = problem.structure.block_entries
+        to_chart, turning = through_chart(entries, directions, F, basis, here.gamma)
+    Q = Q.reshape(d, d, p + 1, p + 1)
     return VarianceDerivatives(
         n=problem.units.n,
         reml=reml,
@@ -112,28 +81,14 @@ def variance_derivatives(
         S=S.reshape(d, p + 1, p + 1)[:, :p, :p],
         S_e=S.reshape(d, p + 1, p + 1)[:, :p, p],
         S_ee=S.reshape(d, p + 1, p + 1)[:, p, p],
-        Q=Q.reshape(d, d, p + 1, p + 1)[:, :, :p, :p],
-        Q_ee=Q.reshape(d, d, p + 1, p + 1)[:, :, p, p],
+        Q=Q[:, :, :p, :p],
+        Q_trace=np.trace(Q[:, :, :p, :p], axis1=2, axis2=3),
+        Q_ee=Q[:, :, p, p],
         traces=found.traces,
         trace_pairs=found.trace_pairs,
         to_chart=to_chart,
         turning=turning,
     )
-
-
-def _through_chart(
-    problem: Problem, factor: FloatArray, gamma: FloatArray, directions: npt.NDArray[np.intp]
-) -> tuple[FloatArray, FloatArray]:
-    """Return dt/dx and tr(Gamma d^2 T/dx^2): dT in F_ij is e_i f_j' + f_j e_i', f_j column j."""
-    structure = problem.structure
-    if not structure.blocks:
-        return np.zeros((0, 0)), np.zeros((0, 0))
-    F, basis = _core.chart(blocks=structure.blocks, factor=factor)
-    i, j = np.array(structure.block_entries, dtype=np.intp).T
-    a, b = directions[:, 0], directions[:, 1]
-    of_entries = (i[:, None] == a) * F[b][:, j].T + (i[:, None] == b) * F[a][:, j].T
-    second = 2.0 * (j[:, None] == j) * gamma[np.ix_(i, i)]
-    return of_entries.T @ basis, basis.T @ second @ basis
 
 
 def with_sigma(d: VarianceDerivatives) -> tuple[FloatArray, FloatArray, FloatArray]:

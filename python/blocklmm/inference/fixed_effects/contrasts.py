@@ -128,7 +128,8 @@ def contrast(
 ) -> Contrasts:
     """Estimate and test linear functions of a fit's fixed effects; see the fit's method."""
     require_level(level)
-    names, weights, constant, values = _Reader(fit).read(L)
+    coefficients, dropped = list(fit.params.index), list(fit.dropped_columns)
+    names, weights, constant, values = read_contrasts(L, coefficients, dropped)
     given = _numbers(rhs, "rhs")
     if given.ndim > 1 or given.size not in (1, len(names)):
         raise DataError(f"rhs is a number, or one for each of the {len(names)} contrasts")
@@ -162,11 +163,28 @@ _Rows = tuple[list[str], FloatArray, FloatArray, FloatArray]
 """Names, weights (k x p), constants (k), and values to test against (k), NaN for none."""
 
 
+def read_contrasts(L: Any, coefficients: list[str], dropped: list[str]) -> _Rows:
+    """Read contrasts in any way in which they can be written.
+
+    Parameters
+    ----------
+    L : see :meth:`LinearMixedFit.contrast`
+    coefficients : list of str
+    dropped : list of str
+        Those that depend on others and are not in the model.
+
+    Raises
+    ------
+    DataError
+    """
+    return _Reader(coefficients, dropped).read(L)
+
+
 class _Reader:
     """Any way to write contrasts to rows of weights."""
 
-    def __init__(self, fit: FittedParameters) -> None:
-        self.coefficients, self.dropped = list(fit.params.index), list(fit.dropped_columns)
+    def __init__(self, coefficients: list[str], dropped: list[str]) -> None:
+        self.coefficients, self.dropped = coefficients, dropped
 
     def read(self, given: Any, name: str = "") -> _Rows:
         if isinstance(given, str):
