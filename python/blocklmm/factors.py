@@ -169,7 +169,7 @@ def categories_of(text: str, column: str | Expression, frame: Frame) -> Categori
             raise FormulaError(f"{text!r} gives more than one column")
         values = column.rows(frame, 0, frame.n_rows)[:, 0]
     if values.dtype.kind == "f" and np.isinf(values).any():
-        rows = np.flatnonzero(np.isinf(values))
+        rows = np.flatnonzero(np.isinf(values)) + frame.first_row
         raise DataError(
             f"{text!r} has infinite values in {rows_phrase(len(rows), rows[:5].tolist())}"
         )
