@@ -195,8 +195,8 @@ class SufficientStatistics:
         return self._of(design, statistics, self._missing, self._keeps_groups)
 
     def __radd__(self, other: object) -> SufficientStatistics:
-        if other == 0:  # of sum()
-            return self
+        if isinstance(other, int) and other == 0:  # of sum()
+            return copy.copy(self)  # one that may be updated by itself
         return NotImplemented
 
     def update(
