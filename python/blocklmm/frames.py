@@ -99,6 +99,8 @@ class Frame:
     ----------
     known_names : sequence of str
         All columns that there are, where the frame has some of them only: for hints.
+    is_training : bool
+        Whether its rows are read for statistics, not for predictions.
 
     Raises
     ------
@@ -110,6 +112,7 @@ class Frame:
         self._columns: dict[str, Column] = {}
         self.first_row = first_row
         self.known_names: Sequence[str] = ()
+        self.is_training = False
         if isinstance(data, Mapping):
             data = _from_mapping(data)
         if isinstance(data, pd.DataFrame):

@@ -141,6 +141,7 @@ class SufficientStatistics:
             design, rows, columns, missing, n_threads, progress, 0 if keep_groups else None
         )
         statistics = RowStatistics.of(statistics.core, statistics.factors, statistics.dropped)
+        design.forget_unmet_levels()  # of update()
         return cls._of(design, statistics, missing, keep_groups)
 
     @property
