@@ -108,6 +108,11 @@ class Expression:
             self._last = (frame, start, stop, values)
         return self._last[3]
 
+    @property
+    def is_of_whole_column(self) -> bool:
+        """Whether the values depend on all rows in a way that can't be redone on others."""
+        return self._whole is not None
+
     def state(self) -> dict[str, Any]:
         """Return what the expression is and has learnt, in values that can be written down."""
         return {
