@@ -48,8 +48,8 @@ def merge(
     factors, numbers = [], []
     for mine, found in zip(into.factors, other.factors, strict=True):
         table = GrowingLabels(mine.group)
-        table.add(mine.names.parts(mine.slots))
         try:
+            table.add(mine.names.parts(mine.slots))
             numbers.append(table.add(found.names.parts(found.slots)))
         except DataError as error:
             raise IncompatibleError(f"statistics can't be added: {error}") from None
