@@ -83,6 +83,12 @@ def restored(
         If it is something else.
     """
     try:
+        if header["kind"] != "SufficientStatistics":
+            raise ValueError(f"a {header['kind']!r}")
+        if header["missing"] not in ("drop", "error") or not isinstance(
+            header["keeps_groups"], bool
+        ):
+            raise ValueError("options that are none")
         design = design_json.from_json(header["design"])
         factors, states = [], []
         for f, found in enumerate(header["factors"]):
@@ -106,7 +112,7 @@ def restored(
         vectors = (arrays[name] for name in ("shift", "sums", "cross", "plain"))
         core = _core.Statistics.restored((*counts, *vectors, states, pairs))
         dropped = Dropped(header["dropped"]["n_rows"], dict(header["dropped"]["by_column"]))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise StatisticsFileError(
             f"{os.fspath(path)!r} holds no statistics that this blocklmm knows: {error!r}"
         ) from error
