@@ -204,7 +204,7 @@ def test_a_pickled_fit_works_without_its_data(slopes, sleepstudy):
     assert fit.icc() == slopes.icc()
     assert fit.refit_ml().objective == slopes.refit_ml().objective
     assert "Certificate" in fit.summary()
-    with pytest.raises(bl.DataError, match="without its data"):
+    with pytest.raises(bl.DataError, match="without its rows"):
         _ = fit.fittedvalues
 
 

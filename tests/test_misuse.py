@@ -186,7 +186,7 @@ def test_refit_wants_one_value_a_row():
 def test_a_fit_without_its_data_says_so():
     fit = pickle.loads(pickle.dumps(FIT))
     for call in (fit.predict, fit.simulate, lambda: fit.refit(DATA["y"])):
-        with says(bl.DataError, "without its data"):
+        with says(bl.DataError, "without its rows"):
             call()
     np.testing.assert_array_equal(fit.predict(NEW), FIT.predict(NEW))
 

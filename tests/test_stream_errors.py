@@ -62,7 +62,7 @@ def test_a_file_that_ends_early(tmp_path):
         lambda folder: ds.dataset(write_parts(folder, DATA[:0])[:-9] + "0.parquet"),
         lambda _: pl.DataFrame(DATA)[:0].lazy(),
         lambda _: pl.DataFrame(DATA).lazy().filter(pl.col("x") > 99),
-        lambda _: duckdb.from_df(DATA).filter("x > 99"),
+        lambda _: duckdb.from_arrow(pa.Table.from_pandas(DATA)).filter("x > 99"),
         lambda _: pa.Table.from_pandas(DATA[:0]).to_reader(),
         lambda _: iter([]),
         lambda _: iter([DATA[:0], DATA[:0]]),
@@ -132,7 +132,9 @@ def test_queries_that_fail():
     unknown = pl.DataFrame(DATA).lazy().select("y", "nothing")
     with says(bl.DataError, "Polars LazyFrame", "nothing"):
         bl.lmer(FORMULA, unknown)
-    relation = duckdb.from_df(DATA).project("y, g, cast(a as integer) as x")
+    relation = duckdb.from_arrow(pa.Table.from_pandas(DATA)).project(
+        "y, g, cast(a as integer) as x"
+    )
     with says(bl.DataError, "DuckDB", "failed"):
         bl.lmer(FORMULA, relation)
 
@@ -142,7 +144,7 @@ def test_queries_that_fail():
 SOURCES = {
     "glob": lambda frame, folder: write_parts(folder, *chunks(frame)),
     "lazily": lambda frame, _: pl.DataFrame(frame).lazy(),
-    "relation": lambda frame, _: duckdb.from_df(frame),
+    "relation": lambda frame, _: duckdb.from_arrow(pa.Table.from_pandas(frame)),
     "reader": lambda frame, _: pa.Table.from_pandas(frame).to_reader(25),
     "list": lambda frame, _: chunks(frame),
     "iterator": lambda frame, _: iter(chunks(frame)),

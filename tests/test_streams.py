@@ -209,6 +209,10 @@ def test_declared_levels_need_no_reading_first(folder, source):
     assert_same(fit, bl.lmer("y ~ arm + x + (1 | g)", again))
 
 
+CATEGORIES = ", ".join(f"'{level}'" for level in DATA["category"].cat.categories)
+ENUM = f"x, y, cast(category as enum({CATEGORIES})) as category"
+
+
 def in_enums():
     plain = DATA.astype({"category": str, "dose": str, "nullable": float})
     kinds = {"category": pl.Enum(DATA["category"].cat.categories.tolist())}
@@ -221,7 +225,7 @@ def in_enums():
         lambda folder: folder / "all.parquet",
         lambda folder: folder / "parts",
         lambda folder: pq.read_table(folder / "all.parquet").to_reader(50),
-        lambda _: duckdb.from_df(DATA),
+        lambda folder: duckdb.read_parquet(str(folder / "all.parquet")).project(ENUM),
         lambda _: in_enums().lazy(),
         lambda _: in_chunks(in_enums()),
         lambda _: in_chunks(DATA),
