@@ -110,7 +110,7 @@ def _contents(file: BufferedReader, length: int, end: int) -> tuple[dict[str, An
     first = _padded(_HEAD.size + length)
     arrays: Arrays = {}
     for name, kind, shape, offset in header.pop("arrays"):
-        dtype = np.dtype(kind)
+        dtype = np.dtype(str(kind))  # None would be floats
         n_bytes = math.prod(shape) * dtype.itemsize
         fits = min(shape, default=0) >= 0 and 0 <= offset <= end - first - n_bytes
         if dtype.kind not in "biuf" or not fits:
