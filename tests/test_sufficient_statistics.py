@@ -187,11 +187,20 @@ def test_the_order_of_levels():
     names = [f"p{k}" for k in range(20, -1, -1)]
     data = DATA.assign(name=pd.Categorical(DATA["name"], categories=names))
     parts = [of("weights and offset", data[k::3]) for k in range(3)]
-    shown = parts[0].fit().ranef()["name"].index.tolist()
-    assert shown == [name for name in names if name in set(DATA["name"][::3])]
-    assert sorted(sum(parts).fit().ranef()["name"].index) == sorted(set(DATA["name"]))
-    sizes = sum(parts).group_sizes()["name"]
-    assert sizes.to_dict() == DATA["name"].value_counts().to_dict()
+    for found, rows in (
+        (parts[0], DATA[::3]),
+        (sum(parts), DATA),
+        (of("weights and offset", data[:9]).update(data[9:]), DATA),
+        (of("weights and offset", iter([data[:9], data[9:90]])).update([data[90:]]), DATA),
+        (copy.copy(parts[2]).update(DATA[9:]), pd.concat([DATA[2::3], DATA[9:]])),  # plain text
+    ):
+        used = set(rows["name"])
+        shown = found.fit().ranef()["name"].index.tolist()
+        is_own = len(rows) <= N
+        assert shown == ([name for name in names if name in used] if is_own else sorted(used))
+        sizes = found.group_sizes()["name"]
+        assert sizes.index.tolist() == shown
+        assert sizes.to_dict() == rows["name"].value_counts().to_dict()
 
 
 @pytest.mark.parametrize("name", ["slopes", "joint labels", "crossed"])

@@ -53,7 +53,11 @@ def merge(
             numbers.append(table.add(found.names.parts(found.slots)))
         except DataError as error:
             raise IncompatibleError(f"statistics can't be added: {error}") from None
-        factors.append(GroupingFactor(mine.group, table.names, np.arange(table.n_slots)))
+        names, slots = table.names, np.arange(table.n_slots)
+        own, others_own = mine.names.ordered, found.names.ordered
+        if own is not None and others_own is not None and own.equals(others_own):
+            names, slots = mine.names, own.get_indexer(names.of_slots(slots))
+        factors.append(GroupingFactor(mine.group, names, slots))
     into.core.merge(_about(design, into, others, other), numbers)
     return RowStatistics.of(into.core, factors, into.dropped + other.dropped)
 
