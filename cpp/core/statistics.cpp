@@ -104,7 +104,6 @@ void Statistics::grow(Index f, Index n_slots) {
 }
 
 void Statistics::choose_shift(const std::vector<Source>& sources, Index n_rows) {
-  shift_known_ = true;
   const Index u = n_columns();
   Index n = std::min(n_rows, kShiftRows);
   Vector count = Vector::Zero(u), sum = count, mean = count, square = count;
@@ -135,6 +134,7 @@ void Statistics::choose_shift(const std::vector<Source>& sources, Index n_rows) 
     });
     if (n == n_rows || !lacks_values()) break;
   }
+  shift_known_ = !lacks_values();  // if not, none of these rows is used: the next ones choose
   mean = sum.cwiseQuotient(count.cwiseMax(1.0));
   over_rows([&](Index j, double v) { square[j] += (v - mean[j]) * (v - mean[j]); });
   for (Index j = 0; j < u; ++j) {

@@ -352,8 +352,9 @@ class _Builder:
         if name in self.declared:
             return CategoryFactor(text, column, self.declared[name], contrasts, is_declared=True)
         if self.learnt is not None:
-            levels = without_levels(self.learnt.levels[text], self.unmet.get(text, ()))
-            return CategoryFactor(text, column, levels, contrasts)
+            unmet = self.unmet.get(text, ())
+            levels = without_levels(self.learnt.levels[text], unmet)
+            return CategoryFactor(text, column, levels, contrasts, unmet=frozenset(unmet))
         found = categories_of(text, column, self.frame)
         levels = without_levels(met_levels(found), self.unmet.get(text, ()))
         require_category(text, levels, self.frame.n_rows)

@@ -129,6 +129,8 @@ def _factor_differences(text: str, mine: Factor, others: Factor) -> list[str]:
 
 
 def _state_differences(mine: Expression, others: Expression) -> list[str]:
+    if mine.is_of_whole_column and mine is not others:
+        return [f"what {mine.text!r} has learnt, which depends on the whole column"]
     states = [_flat(expression.state()["transforms"]) for expression in (mine, others)]
     for key in states[0].keys() | states[1].keys():
         found = [state.get(key) for state in states]

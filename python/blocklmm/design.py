@@ -159,6 +159,12 @@ class Design:
         assert isinstance(factor, CategoryFactor)
         return factor
 
+    def forget_unmet_levels(self) -> None:
+        """Take levels that only dropped rows had for unknown ones, as in rows that are others."""
+        for factor in self._factors.values():
+            if isinstance(factor, CategoryFactor):
+                factor.unmet = frozenset()
+
     def learnt_from_data(self) -> str:
         """Return the text of an expression that depends on all rows, such as poly; or nothing."""
         for factor in self._factors.values():

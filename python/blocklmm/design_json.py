@@ -14,6 +14,7 @@ import pandas as pd
 from formulaic.transforms.contrasts import CustomContrasts
 
 from .design import Design, SourceKey
+from .errors import DataError
 from .expressions import Expression
 from .factors import CategoryFactor, ExpressionFactor, Factor, NumericFactor
 from .formula import parse
@@ -129,7 +130,7 @@ def _encoded(value: Any) -> Any:
         return [_encoded(v) for v in value]
     if isinstance(value, dict):
         return {"items": [[_encoded(k), _encoded(v)] for k, v in value.items()]}
-    raise TypeError(f"{value!r} can't be saved")
+    raise DataError(f"{value!r} can't be saved: only numbers, booleans and text can")
 
 
 def _decoded(value: Any) -> Any:

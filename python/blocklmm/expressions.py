@@ -112,6 +112,11 @@ class Expression:
         """Return the expression with the values of whole columns that a pickle has left behind."""
         return self if self._whole is None else Expression(self.text, frame)
 
+    @property
+    def is_of_whole_column(self) -> bool:
+        """Whether the values depend on all rows in a way that can't be redone on others."""
+        return self._whole is not None
+
     def state(self) -> dict[str, Any]:
         """Return what the expression is and has learnt, in values that can be written down."""
         return {

@@ -75,6 +75,7 @@ class CategoryFactor:
     levels: pd.Index[Any]
     contrasts: Contrasts | None
     is_declared: bool = False  # levels by the user's word: some may have no rows
+    unmet: frozenset[Any] = frozenset()  # levels of the training data's dropped rows alone
     _training: tuple[Frame, Categories] | None = None
 
     def source(self, frame: Frame, part: int) -> Source:  # noqa: ARG002
@@ -92,6 +93,8 @@ class CategoryFactor:
         if (place < 0).any():
             used = np.unique(found.codes[found.codes >= 0])
             unseen = [found.levels[k] for k in used if place[k] < 0]
+            if frame.is_training:
+                unseen = [level for level in unseen if level not in self.unmet]
             if unseen:
                 why = "were not declared" if self.is_declared else "the model was not fitted with"
                 raise DataError(
@@ -114,7 +117,7 @@ class CategoryFactor:
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.text, self.column, self.levels, self.contrasts, self.is_declared = state
-        self._training = None
+        self._training, self.unmet = None, frozenset()
 
     def coding(
         self, reduced: bool, treatment: bool = False
@@ -169,7 +172,7 @@ def categories_of(text: str, column: str | Expression, frame: Frame) -> Categori
             raise FormulaError(f"{text!r} gives more than one column")
         values = column.rows(frame, 0, frame.n_rows)[:, 0]
     if values.dtype.kind == "f" and np.isinf(values).any():
-        rows = np.flatnonzero(np.isinf(values))
+        rows = np.flatnonzero(np.isinf(values)) + frame.first_row
         raise DataError(
             f"{text!r} has infinite values in {rows_phrase(len(rows), rows[:5].tolist())}"
         )

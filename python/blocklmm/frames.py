@@ -99,6 +99,8 @@ class Frame:
     ----------
     known_names : sequence of str
         All columns that there are, where the frame has some of them only: for hints.
+    is_training : bool
+        Whether its rows are read for statistics, not for predictions.
 
     Raises
     ------
@@ -110,6 +112,7 @@ class Frame:
         self._columns: dict[str, Column] = {}
         self.first_row = first_row
         self.known_names: Sequence[str] = ()
+        self.is_training = False
         if isinstance(data, Mapping):
             data = _from_mapping(data)
         if isinstance(data, pd.DataFrame):
@@ -262,8 +265,17 @@ class Frame:
         return isinstance(dtype, nw.Enum) or dtype == nw.Enum
 
     def grouping_column(self, name: str) -> Column:
-        """Return a column as labels: integers that may be missing stay exact, as categories."""
+        """Return a column as labels: integers that may be missing stay exact, as categories.
+
+        Booleans are booleans whatever they are held as, so that all chunks of them are alike.
+        """
         column = self.column(name)
+        if not isinstance(column, Categories) and column.is_boolean:
+            values = column.rows(0, self.n_rows)
+            if not np.isnan(values).any():
+                return Numbers(name, values.astype(bool, copy=False), is_boolean=True)
+            places = np.where(np.isnan(values), -1, values).astype(np.int8)
+            return Categories(name, places, pd.Index([False, True]), ordered_levels=True)
         if isinstance(column, SlicedNumbers) and column.series.dtype.is_integer():
             if column.series.null_count() == 0:
                 return Numbers(name, column.series.to_numpy())
@@ -273,8 +285,9 @@ class Frame:
             if not isinstance(series.dtype, np.dtype) or series.dtype.kind == "O":
                 is_float = pd.api.types.is_float_dtype(series.dtype)
                 if not is_float and series.isna().any():
-                    codes, levels = pd.factorize(series)
-                    return Categories(name, codes, pd.Index(levels), ordered_levels=False)
+                    codes, found = pd.factorize(series)
+                    levels = pd.Index(found).infer_objects()
+                    return Categories(name, codes, levels, ordered_levels=False)
         return column
 
 

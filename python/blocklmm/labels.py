@@ -57,6 +57,15 @@ class LevelNames:
             return pd.Index(at + self.base, dtype=np.int64)
         return self.index[at]
 
+    @property
+    def ordered(self) -> pd.Index[Any] | None:
+        """All names in an order of their own, those of slots without rows too; None without one."""
+        if not self.in_order or self.joined is not None:
+            return None
+        if self.texts is not None:
+            return self.of_slots(np.arange(len(self.texts)))
+        return self.index
+
     def keys(self, slots: npt.ArrayLike) -> pd.Index[Any]:
         """Return the names as :meth:`of_slots`, joined ones by a mark that is in no name."""
         at = np.asarray(slots, dtype=np.int64)

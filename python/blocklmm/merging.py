@@ -48,12 +48,16 @@ def merge(
     factors, numbers = [], []
     for mine, found in zip(into.factors, other.factors, strict=True):
         table = GrowingLabels(mine.group)
-        table.add(mine.names.parts(mine.slots))
         try:
+            table.add(mine.names.parts(mine.slots))
             numbers.append(table.add(found.names.parts(found.slots)))
         except DataError as error:
             raise IncompatibleError(f"statistics can't be added: {error}") from None
-        factors.append(GroupingFactor(mine.group, table.names, np.arange(table.n_slots)))
+        names, slots = table.names, np.arange(table.n_slots)
+        own, others_own = mine.names.ordered, found.names.ordered
+        if own is not None and others_own is not None and own.equals(others_own):
+            names, slots = mine.names, own.get_indexer(names.of_slots(slots))
+        factors.append(GroupingFactor(mine.group, names, slots))
     into.core.merge(_about(design, into, others, other), numbers)
     return RowStatistics.of(into.core, factors, into.dropped + other.dropped)
 

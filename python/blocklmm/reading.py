@@ -126,6 +126,7 @@ class Reading:
             For infinite values, weights that are not positive, and missing values with
             ``missing="error"``.
         """
+        frame.is_training = True
         coded = [labels.of(frame) for labels in self._labels]
         if self._core is None:
             n_slots = [labels.n_slots for labels in self._labels]

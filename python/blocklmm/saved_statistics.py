@@ -11,7 +11,7 @@ import pandas as pd
 
 from . import _core, design_json
 from .design import Design
-from .errors import StatisticsFileError
+from .errors import DataError, StatisticsFileError
 from .growing_labels import GrowingLabels
 from .labels import LevelNames
 from .reading import Dropped
@@ -23,6 +23,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 def saved(design: Design, statistics: RowStatistics) -> tuple[dict[str, Any], Arrays]:
     """Return what is to be written of statistics.
 
+    Labels of groups and of categories are numbers, booleans or text; a DataError says so of others.
     The header has the design, counts, and of each grouping factor its columns; the arrays are
 
         shift, sums              of the columns of U = [Z others y]
@@ -82,6 +83,12 @@ def restored(
         If it is something else.
     """
     try:
+        if header["kind"] != "SufficientStatistics":
+            raise ValueError(f"a {header['kind']!r}")
+        if header["missing"] not in ("drop", "error") or not isinstance(
+            header["keeps_groups"], bool
+        ):
+            raise ValueError("options that are none")
         design = design_json.from_json(header["design"])
         factors, states = [], []
         for f, found in enumerate(header["factors"]):
@@ -105,7 +112,7 @@ def restored(
         vectors = (arrays[name] for name in ("shift", "sums", "cross", "plain"))
         core = _core.Statistics.restored((*counts, *vectors, states, pairs))
         dropped = Dropped(header["dropped"]["n_rows"], dict(header["dropped"]["by_column"]))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise StatisticsFileError(
             f"{os.fspath(path)!r} holds no statistics that this blocklmm knows: {error!r}"
         ) from error
@@ -122,7 +129,12 @@ def _save_labels(name: str, labels: pd.Index[Any], arrays: Arrays) -> str:
         arrays[name] = values
         return "values"
     texts = _core.TextLabels()
-    arrays[f"{name}.numbers"] = texts.code_objects(list(labels))
+    numbers = arrays[f"{name}.numbers"] = texts.code_objects(list(labels))
+    if (numbers < 0).any():
+        raise DataError(
+            f"a group is called {labels[int(np.argmin(numbers))]!r}: only numbers, booleans and "
+            "text can be saved as labels"
+        )
     data, ends = texts.state()
     arrays[f"{name}.bytes"] = np.frombuffer(data, dtype=np.uint8)
     arrays[f"{name}.ends"] = ends

@@ -18,10 +18,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import struct
 import tempfile
 from collections.abc import Mapping
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -95,14 +97,28 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Arrays]:
             )
         _require_digest(file, path, size)
         file.seek(_HEAD.size)
-        header = json.loads(file.read(length))
-        first = _padded(_HEAD.size + length)
-        arrays: Arrays = {}
-        for name, dtype, shape, offset in header.pop("arrays"):
-            file.seek(first + offset)
-            array = np.empty(tuple(shape), dtype=dtype)
-            file.readinto(array.reshape(-1).view(np.uint8).data)
-            arrays[name] = array
+        try:
+            return _contents(file, length, size - _DIGEST)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise StatisticsFileError(
+                f"{os.fspath(path)!r} holds no statistics that this blocklmm knows: {error!r}"
+            ) from error
+
+
+def _contents(file: BufferedReader, length: int, end: int) -> tuple[dict[str, Any], Arrays]:
+    header = json.loads(file.read(length))
+    first = _padded(_HEAD.size + length)
+    arrays: Arrays = {}
+    for name, kind, shape, offset in header.pop("arrays"):
+        dtype = np.dtype(str(kind))  # None would be floats
+        n_bytes = math.prod(shape) * dtype.itemsize
+        fits = min(shape, default=0) >= 0 and 0 <= offset <= end - first - n_bytes
+        if dtype.kind not in "biuf" or not fits:
+            raise ValueError(f"no array {name!r} of numbers within the file")
+        file.seek(first + offset)
+        array = np.empty(tuple(shape), dtype=dtype)
+        file.readinto(array.reshape(-1).view(np.uint8).data)
+        arrays[name] = array
     return header, arrays
 
 

@@ -37,6 +37,7 @@ def submodel(
             f"{formula.text!r} has another response or offset than {larger.text!r}"
         )
     x = _chosen(design, formula.fixed, larger.fixed, list(design.x_terms), "the fixed effects")
+    design, statistics = _uncentred(design, statistics, x)
     z: list[int] = []
     blocks, term_groups, anchors, groups = [], [], [], []
     for random in formula.random:
@@ -136,6 +137,24 @@ def _block(design: Design, random: RandomTerm) -> list[int]:
     raise problem or IncompatibleError(
         f"the larger model has no random effects of {random.group_name!r}"
     )
+
+
+def _uncentred(
+    design: Design, statistics: RowStatistics, x: list[int]
+) -> tuple[Design, RowStatistics]:
+    """Undo the centres of products whose indicators are not among some columns of X."""
+    lost = {j for j, partner, _ in design.inner_shifts if j in x and partner not in x}
+    if not lost:
+        return design, statistics
+    columns = list(design.columns)
+    for j in lost:
+        columns[design.x_columns[j]] = (design.x_recipes[j], False)
+    shifts = [(j, partner, 0.0 if j in lost else c) for j, partner, c in design.inner_shifts]
+    plain = replace(design, columns=columns, inner_shifts=shifts)
+    shift = np.asarray(statistics.core.shift)
+    core = statistics.core.in_columns(*change_of_columns(design, shift, plain, shift), shift)
+    plain.inner_shifts = [found for found in shifts if found[0] not in lost]
+    return plain, RowStatistics.of(core, statistics.factors, statistics.dropped)
 
 
 def _unshifted(design: Design, statistics: RowStatistics, small: Design) -> RowStatistics:

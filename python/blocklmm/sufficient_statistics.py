@@ -141,6 +141,7 @@ class SufficientStatistics:
             design, rows, columns, missing, n_threads, progress, 0 if keep_groups else None
         )
         statistics = RowStatistics.of(statistics.core, statistics.factors, statistics.dropped)
+        design.forget_unmet_levels()  # of update()
         return cls._of(design, statistics, missing, keep_groups)
 
     @property
@@ -195,8 +196,8 @@ class SufficientStatistics:
         return self._of(design, statistics, self._missing, self._keeps_groups)
 
     def __radd__(self, other: object) -> SufficientStatistics:
-        if other == 0:  # of sum()
-            return self
+        if isinstance(other, int) and other == 0:  # of sum()
+            return copy.copy(self)  # one that may be updated by itself
         return NotImplemented
 
     def update(
