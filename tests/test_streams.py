@@ -272,9 +272,63 @@ def test_what_a_fit_of_chunks_can_tell(reml):
     np.testing.assert_allclose(chunks.predict(new), whole.predict(new), rtol=0, atol=1e-8)
     left = whole.predict(new, interval="prediction")
     pd.testing.assert_frame_equal(chunks.predict(new, interval="prediction"), left, rtol=1e-8)
-    assert not chunks.has_data
+    np.testing.assert_allclose(chunks.fittedvalues, whole.fittedvalues, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(chunks.resid, whole.resid, rtol=0, atol=1e-8)
+    once = bl.lmer(formula, iter(in_chunks(DATA)), reml=reml)
+    assert not once.has_data
     with pytest.raises(bl.DataError, match="without its rows"):
-        chunks.predict()
+        once.predict()
+
+
+def test_real_labels_that_are_whole_in_one_chunk():
+    data = DATA.assign(g=DATA["g"].astype(float))
+    data.loc[200:, "g"] += 0.5
+    whole = bl.lmer("y ~ x + (1 | g)", data)
+    chunks = bl.lmer("y ~ x + (1 | g)", parts(data, [100, 300]))
+    assert_same(chunks, whole)
+    assert chunks.ranef()["g"].index.equals(whole.ranef()["g"].index)
+
+
+def test_chunks_without_any_value_of_a_column():
+    data = DATA.assign(text=DATA["room"].astype(str).astype(object), x=DATA["x"].astype(object))
+    data.loc[40:99, ["text", "x"]] = None
+    formula = "y ~ x + text + (1 | g)"
+    whole = bl.lmer(formula, data)
+    for edges in ([40, 100], [40, 60, 100]):
+        assert_same(bl.lmer(formula, parts(data, edges)), whole)
+
+
+def test_predictions_are_written_to_parquet(tmp_path):
+    formula, _ = MODELS["slopes"]
+    data = DATA.copy()
+    data.loc[3, "x"] = np.nan
+    fit, whole = (bl.lmer(formula, d) for d in (in_chunks(data), data))
+    fit.predict(interval="prediction", out=tmp_path / "p.parquet")
+    found = pd.read_parquet(tmp_path / "p.parquet")
+    expected = whole.predict(data, interval="prediction")
+    for name in ("mean", "lower", "upper"):
+        np.testing.assert_allclose(found[f".{name}"], expected[name], rtol=0, atol=1e-8)
+    np.testing.assert_array_equal(found["y"], data["y"])
+    fit.augment(out=tmp_path / "a.parquet")
+    found = pd.read_parquet(tmp_path / "a.parquet")
+    assert found[".fitted"].isna().sum() == whole.dropped.n_rows > 1
+    used = found[".fitted"].notna()
+    np.testing.assert_allclose(found[".fitted"][used], whole.fittedvalues, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(found[".resid"][used], whole.resid, rtol=0, atol=1e-8)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.parquet", "p.parquet"]
+
+
+def test_predictions_that_are_interrupted_leave_nothing(tmp_path):
+    formula, _ = MODELS["slopes"]
+    fit = bl.lmer(formula, DATA)
+
+    def chunks():
+        yield DATA[:50]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit.predict(chunks(), out=tmp_path / "p.parquet")
+    assert not list(tmp_path.iterdir())
 
 
 def test_one_model_of_rows_that_come_once_is_fitted_twice():
@@ -335,10 +389,6 @@ def test_labels_of_all_kinds(labels):
     assert_same(both, bl.lmer("y ~ x + (1 | g:room)", data))
 
 
-@pytest.mark.xfail(
-    reason="covariates of products are centred by the first chunk alone",
-    raises=bl.ConvergenceWarning,
-)
 def test_a_first_chunk_that_lacks_a_covariate_of_a_product():
     data = DATA.assign(x=DATA["x"] + 1e6)
     data.loc[:39, "x"] = np.nan

@@ -29,8 +29,13 @@ CriterionFunction criterion_of(const SparseObjective& objective, const Criterion
                               is_exact ? ExactHessian::always : ExactHessian::never, n_threads);
   };
   const Derivatives approximate = Derivatives::approximate_hessian;
-  return {evaluate, constant, objective.units().n, approximate,
-          objective.plan().is_small() ? Derivatives::exact_hessian : approximate};
+  const bool is_small = objective.plan().is_small();  // evaluations cost nothing to speak of
+  return {evaluate,
+          constant,
+          objective.units().n,
+          approximate,
+          is_small ? Derivatives::exact_hessian : approximate,
+          is_small ? 1e-18 : 1e-12};
 }
 
 }  // namespace blocklmm

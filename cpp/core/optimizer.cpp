@@ -23,8 +23,6 @@ constexpr double kFlatMinimum = 2;
 constexpr Index kApproximateSteps = 12;
 // How much of what counts as rounding the criterion may grow by in a step within rounding.
 constexpr double kNoise = 8;
-// A decrease not worth the slower steps of an approximate Hessian.
-constexpr double kApproximate = 1e-12;
 // A boundary point this little above the minimum found may lead lower.
 constexpr double kWorthADescent = 1;
 constexpr double kSmall = 1e-3;         // a singular value of lambda that may be zero
@@ -130,10 +128,10 @@ void Search::descend(Descent& at, Derivatives derivatives, Index most_evaluation
     at.flattest = (values.array() > kCurved * n_).select(values, kInfinity).minCoeff();
     const double flat = flat_curvature(values), newton = decrement(values, slopes);
     if (values[0] > -flat) {
-      const bool stalled = newton > 0.05 * before && newton < 1e-13;
-      const double enough = std::max(options_.certified_tolerance,
-                                     derivatives == Derivatives::exact_hessian ? 0 : kApproximate);
-      const double least = std::max(options_.tolerance, enough);
+      const bool is_exact = derivatives == Derivatives::exact_hessian;
+      const bool stalled = newton > (is_exact ? 0.05 : 0.5) * before && newton < 1e-13;
+      const double least = std::max(is_exact ? options_.tolerance : f_.approximate_tolerance,
+                                    options_.certified_tolerance);
       if (stalled || (newton <= least && is_certified(at.here))) break;
     }
     before = newton;

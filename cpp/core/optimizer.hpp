@@ -37,6 +37,9 @@ struct CriterionFunction {
   // The Hessian that a descent begins with, and the one that it ends with where that leads to no
   // certificate.
   Derivatives first, last;
+  // Where approximate Hessians stop: they converge linearly, so that the last step leaves an error
+  // of its own size, where an exact one leaves its square.
+  double approximate_tolerance = 0;
   // Criteria of parts of the data, whose minima are nearer and nearer to that of f and cost less by
   // far to find: a descent of f starts from where they lead.
   std::vector<CriterionFunction> samples = {};
@@ -49,7 +52,7 @@ struct Starts {
 
 struct OptimizerOptions {
   Index max_evaluations = 500;
-  // Stop when a Newton step would lower f by less. An approximate Hessian stops at 1e-12.
+  // Stop when a Newton step would lower f by less.
   double tolerance = 1e-15;
   std::function<void()> before_evaluation;  // may throw, to interrupt
   double certified_tolerance = 0;           // the same where the certificate holds already

@@ -253,7 +253,8 @@ class FittedRows(FittedEffects):
             resid = self._response_of(frame) - found.mean
             columns = {"fitted": found.mean, "fixed": found.fixed, "resid": resid}
             table = pd.DataFrame(columns, copy=False)
-            return table.where(self._used_of(frame)) if self.dropped.n_rows else table
+            table.loc[~self._used_of(frame)] = np.nan
+            return table
 
         write_parquet(out, (self._with_columns(f, fitted(f)) for f in rows.frames()))
 

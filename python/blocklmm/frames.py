@@ -110,6 +110,7 @@ class Frame:
 
     def __init__(self, data: Any, first_row: int = 0) -> None:
         self._columns: dict[str, Column] = {}
+        self._emptied: set[str] = set()
         self.first_row = first_row
         self.known_names: Sequence[str] = ()
         self.is_training = False
@@ -239,6 +240,24 @@ class Frame:
             return pa.Table.from_pandas(chosen, preserve_index=False).replace_schema_metadata()
         return self._native.select(*names).to_arrow()
 
+    def is_missing(self, name: str) -> bool:
+        """Tell whether a column has no value in any row."""
+        column = self.column(name)
+        if isinstance(column, Categories):
+            return bool((np.asarray(column.codes) < 0).all())
+        values = column.rows(0, self.n_rows)
+        return values.dtype.kind == "f" and bool(np.isnan(values).all())
+
+    def forget_kind(self, name: str, like: Frame) -> None:
+        """Take a column without values to be of the kind that it is in another frame."""
+        known = like.column(name)
+        if isinstance(known, Categories):
+            self._columns[name] = _empty_categories(name, self.n_rows)
+        else:
+            values = np.full(self.n_rows, np.nan)
+            self._columns[name] = Numbers(name, values, known.is_boolean)
+        self._emptied.add(name)
+
     def texts(self, name: str) -> tuple[Array, Array, Array | None] | None:
         """Return a column of text as Arrow holds it, or None for any other.
 
@@ -247,7 +266,7 @@ class Frame:
         (bytes, offsets, missing)
             The text of row r is ``bytes[offsets[r] : offsets[r + 1]]``; None of missing: no row.
         """
-        if name not in self.names:
+        if name not in self.names or name in self._emptied:
             return None
         if isinstance(self._native, pd.DataFrame):
             series = self._native.iloc[:, self.names.index(name)]
@@ -269,6 +288,8 @@ class Frame:
 
         Booleans are booleans whatever they are held as, so that all chunks of them are alike.
         """
+        if name in self._emptied:
+            return _empty_categories(name, self.n_rows)
         column = self.column(name)
         if not isinstance(column, Categories) and column.is_boolean:
             values = column.rows(0, self.n_rows)
@@ -289,6 +310,12 @@ class Frame:
                     levels = pd.Index(found).infer_objects()
                     return Categories(name, codes, levels, ordered_levels=False)
         return column
+
+
+def _empty_categories(name: str, n_rows: int) -> Categories:
+    """Return a column without values."""
+    codes = np.full(n_rows, -1, dtype=np.int8)
+    return Categories(name, codes, pd.Index([], dtype=object), ordered_levels=False)
 
 
 def array_column(name: str, values: Any) -> Numbers:
@@ -364,6 +391,8 @@ def _from_pandas(name: str, series: pd.Series[Any]) -> Column:
 def _from_narwhals(name: str, series: nw.Series[Any]) -> Column:
     dtype = series.dtype
     is_boolean = dtype == nw.Boolean
+    if dtype == nw.Unknown and series.null_count() == len(series):
+        return _empty_categories(name, len(series))
     if dtype in (nw.Int128, nw.UInt128):
         raise DataError(f"column {name!r} has type {dtype}: convert it to 64 bits first")
     if dtype.is_numeric() or is_boolean:

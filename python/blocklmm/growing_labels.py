@@ -105,9 +105,8 @@ class _ColumnTable:
         self._name = name
         self._kind: str | None = None
         self._integers, self._texts = _core.IntegerLabels(), _core.TextLabels()
-        self._levels: pd.Index[Any] | None = (
-            None  # of categories that come in an order of their own
-        )
+        # of categories that come in an order of their own
+        self._levels: pd.Index[Any] | None = None
 
     def __len__(self) -> int:
         return len(self._texts if self._kind == "text" else self._integers)
@@ -149,16 +148,21 @@ class _ColumnTable:
                 f"the grouping column {self._name!r} has labels above 2^63: make them text"
             )
         self._be(kind, ordered)
-        if kind == "boolean":
+        if self._kind == "boolean":
             values = values.astype(np.uint8)
-        elif kind == "real":
-            values = (values.astype(np.float64) + 0.0).view(np.int64)  # no negative zero
+        elif self._kind == "real":
+            values = _bits(values)
         return self._integers.code(values)
 
     def _be(self, kind: str, ordered: pd.Index[Any] | None) -> None:
         if self._kind is None:
             self._kind, self._levels = kind, ordered
-        elif kind != self._kind:
+        elif (self._kind, kind) == ("integer", "real"):
+            # a chunk whose real labels are all whole is one of integers
+            known = self._integers.labels
+            self._kind, self._levels, self._integers = "real", None, _core.IntegerLabels()
+            self._integers.code(_bits(known))
+        elif kind != self._kind and (self._kind, kind) != ("real", "integer"):
             raise DataError(
                 f"the grouping column {self._name!r} has labels of two kinds: {self._kind} in "
                 f"one part of the data, {kind} in another; make them the same"
@@ -178,3 +182,8 @@ class _ColumnTable:
         if self._kind == "real":
             labels = labels.view(np.float64)
         return LevelNames(pd.Index(labels), in_order=in_order)
+
+
+def _bits(labels: Array) -> IntArray:
+    """Return real labels as integers that tell them apart."""
+    return (labels.astype(np.float64) + 0.0).view(np.int64)  # no negative zero

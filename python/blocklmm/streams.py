@@ -80,18 +80,36 @@ class Stream:
             # a name that is missing is told from all that there are
             self._columns = self._columns or engine.names
         self._rest: Iterator[Frame] | None = None
-        if engine.head is None:
-            tables = self._tables()
-            first = next(tables, None)
-            if not self.is_rereadable and first is not None:
-                self._rest = chain([first], tables)
-        else:
-            first = next(self._frames(engine.head, self._columns), None)
-        if first is None:
-            raise DataError(f"the data have no rows: {engine.name} is empty")
-        self.head = first
+        self.head = self._found_head()
         self.head.known_names = engine.names or ()
-        self._kinds = {name: _kind(first, name) for name in first.names if mentions(text, name)}
+        self._kinds = {name: _kind(self.head, name) for name in self._wanted(self.head)}
+
+    def _wanted(self, frame: Frame) -> list[str]:
+        return [name for name in frame.names if mentions(self._text, name)]
+
+    def _found_head(self) -> Frame:
+        """Return the first frame that has a value in every column; the first, if none has."""
+        first: Frame | None = None
+        if self._engine.head is not None:
+            first = next(self._frames(self._engine.head, self._columns), None)
+        if first is not None and not self._lacks_values(first):
+            return first
+        read: list[Frame] = []
+        tables = self._tables()
+        for frame in tables:
+            read += [] if self.is_rereadable else [frame]
+            first = frame if first is None else first
+            if not self._lacks_values(frame):
+                first = frame
+                break
+        if first is None:
+            raise DataError(f"the data have no rows: {self._engine.name} is empty")
+        if not self.is_rereadable:
+            self._rest = chain(read, tables)
+        return first
+
+    def _lacks_values(self, frame: Frame) -> bool:
+        return any(frame.is_missing(name) for name in self._wanted(frame))
 
     def frames(self, n_threads: int = 1) -> Iterator[Frame]:
         """Return the frames in order.
@@ -101,13 +119,13 @@ class Stream:
         DataError
             If the rows can't be read again, the engine fails, or a column changes its kind.
         """
-        if self._rest is not None:
-            rest, self._rest = self._rest, iter(())
-            yield from self._checked(rest)
+        if self.is_rereadable:
+            yield from self._checked(self._tables(n_threads))
             return
-        if not self.is_rereadable:
-            raise DataError(f"the rows of {self._engine.name} can be read only once")
-        yield from self._checked(self._tables(n_threads))
+        rest, self._rest = self._rest, None
+        if rest is None:
+            raise DataError(f"the rows of {self._engine.name} were read, and can't be read again")
+        yield from self._checked(rest)
 
     def _tables(self, n_threads: int = 1) -> Iterator[Frame]:
         """Return the frames as the engine gives them, those without rows left out."""
@@ -138,7 +156,9 @@ class Stream:
                         f"{self._engine.name} has no column {name!r} from row {frame.first_row} on"
                     )
                 found = _kind(frame, name)
-                if found != kind:
+                if found != kind and frame.is_missing(name):
+                    frame.forget_kind(name, self.head)
+                elif found != kind:
                     raise DataError(
                         f"column {name!r} of {self._engine.name} holds {kind} in its first rows, "
                         f"but {found} from row {frame.first_row} on: make it the same everywhere"
@@ -198,7 +218,7 @@ def _engine_of(data: Any) -> Engine | None:
     if callable(data):
         return Engine("the function's frames", lambda *_: iter(data()), None, is_rereadable=True)
     if isinstance(data, list | tuple):
-        if not data or not all(isinstance(d, Mapping) or _is_eager(d) for d in data):
+        if not data or not all(isinstance(d, Mapping) or _is_table(d) for d in data):
             return None
         return Engine("the list of frames", lambda *_: iter(data), None, is_rereadable=True)
     if isinstance(data, Iterator):
@@ -213,6 +233,10 @@ def _is_eager(data: Any) -> bool:
     except nw.exceptions.NarwhalsError:
         return True
     return found is not data
+
+
+def _is_table(data: Any) -> bool:
+    return type(data).__name__ == "RecordBatch" or _is_eager(data)
 
 
 def _eager(table: Any) -> Any:
@@ -371,7 +395,8 @@ def _duckdb(data: Any) -> Engine:
         if columns is not None:
             quoted = (name.replace('"', '""') for name in columns)
             relation = relation.project(", ".join(f'"{name}"' for name in quoted))
-        reader = getattr(relation, "to_arrow_reader", None) or relation.fetch_record_batch
+        names = ("to_arrow_reader", "fetch_record_batch")  # the latter up to DuckDB 1.4
+        reader = next(getattr(relation, name) for name in names if hasattr(relation, name))
         return iter(reader(_ROWS_A_BATCH))
 
     def read(columns: list[str] | None, _: int) -> Iterator[Any]:
