@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from .columns import build
 from .design import Design
-from .rows import Rows
+from .distributed.parts import merged, of_part
+from .reading import require_rows
+from .rows import PartitionedRows, Rows
 from .statistics import RowStatistics
+
+FloatArray = npt.NDArray[np.float64]
 
 
 def gather(
@@ -41,11 +49,48 @@ def gather(
         As R does, levels that only the dropped rows have are no levels of the model: where there
         are any, the design is built again without them.
     """
-    statistics = RowStatistics(design, rows, missing, n_threads, progress, whole=whole)
+    statistics = read(design, rows, missing, n_threads, progress, whole=whole)
     unmet = statistics.unmet_levels
     if unmet and rows.is_rereadable:
         design = build(design.formula, rows, **columns, unmet=unmet, progress=progress)
         before = statistics.passes
-        statistics = RowStatistics(design, rows, missing, n_threads, progress, whole=whole)
+        statistics = read(design, rows, missing, n_threads, progress, whole=whole)
         statistics.passes = before + statistics.passes
     return design, statistics
+
+
+def read(
+    design: Design,
+    rows: Rows,
+    missing: str,
+    n_threads: int,
+    progress: bool | None = None,
+    shift: FloatArray | None = None,
+    whole: int | None = None,
+) -> RowStatistics:
+    """Return the statistics of rows, which are read here or, in partitions, where they lie.
+
+    Parameters
+    ----------
+    design : Design
+    rows : Rows
+    missing : {"drop", "error"}
+    n_threads : int
+    progress : bool, optional
+    shift : array of shape (columns,), optional
+        What columns are to be about, if not near the first rows' means.
+    whole : int, optional
+        A grouping factor whose records are to hold all cross products.
+    """
+    if not isinstance(rows, PartitionedRows):
+        return RowStatistics(design, rows, missing, n_threads, progress, shift, whole)
+    if shift is None:
+        shift = np.asarray(RowStatistics(design, rows.head, "drop", 1, is_part=True).core.shift)
+    all_parts = rows.reduced(
+        partial(of_part, design, missing, shift, whole), partial(merged, design)
+    )
+    found = all_parts.statistics
+    require_rows(found.core, found.dropped)
+    design.count_not_a_number(all_parts.not_a_number)
+    redo = (design, rows)
+    return RowStatistics.of(found.core, found.factors, found.dropped, found.unmet_levels, redo)
