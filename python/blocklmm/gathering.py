@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,9 @@ import numpy.typing as npt
 
 from .columns import build
 from .design import Design
-from .distributed.parts import merged, of_part
-from .reading import require_rows
-from .rows import PartitionedRows, Rows
+from .distributed.dask_rows import DaskRows
+from .distributed.placement import statistics_of
+from .rows import Rows
 from .statistics import RowStatistics
 
 FloatArray = npt.NDArray[np.float64]
@@ -82,15 +81,8 @@ def read(
     whole : int, optional
         A grouping factor whose records are to hold all cross products.
     """
-    if not isinstance(rows, PartitionedRows):
+    if not isinstance(rows, DaskRows):
         return RowStatistics(design, rows, missing, n_threads, progress, shift, whole)
     if shift is None:
         shift = np.asarray(RowStatistics(design, rows.head, "drop", 1, is_part=True).core.shift)
-    all_parts = rows.reduced(
-        partial(of_part, design, missing, shift, whole), partial(merged, design)
-    )
-    found = all_parts.statistics
-    require_rows(found.core, found.dropped)
-    design.count_not_a_number(all_parts.not_a_number)
-    redo = (design, rows)
-    return RowStatistics.of(found.core, found.factors, found.dropped, found.unmet_levels, redo)
+    return statistics_of(design, rows, missing, shift, whole)

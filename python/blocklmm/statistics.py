@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +22,7 @@ from .rows import Rows
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+Core = _core.BlockObjective | _core.SparseObjective | _core.SpreadObjective
 
 
 class GroupingFactor:
@@ -153,6 +155,28 @@ class RowStatistics:
     def without_rows(self) -> RowStatistics:
         """Return the same, that does not hold the rows."""
         return self.of(self.core, self.factors, self.dropped, self.unmet_levels)
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether the statistics of each group are here too."""
+        return True
+
+    @property
+    def totals(self) -> _core.Statistics:
+        """What is of all rows: their number, cross products, sums, shift and weights."""
+        return self.core
+
+    def block_objective(
+        self, x_columns: Sequence[int], free_entries: Sequence[tuple[int, int]], n_threads: int
+    ) -> Core:
+        """Return the criterion of a model with one grouping factor, or none."""
+        return _core.BlockObjective(self.core, x_columns, free_entries, n_threads)
+
+    def modes(self, core: Core, **request: Any) -> dict[str, FloatArray]:
+        """Return what is wanted of the conditional modes of all groups of the only factor."""
+        assert isinstance(core, _core.BlockObjective)
+        groups = np.arange(self.factors[0].n_levels)
+        return core.modes(statistics=self.core, groups=groups, **request)
 
     @property
     def rows(self) -> Rows | None:

@@ -163,7 +163,7 @@ def mentioned(formula: str, columns: Mapping[str, Any]) -> str:
     return " ".join(texts)
 
 
-def as_rows(data: Any, text: str) -> Rows:
+def as_rows(data: Any, text: str, groups: str = "auto") -> Rows:
     """Return data as rows of a model: a frame in memory, a stream, or partitions of Dask's.
 
     Parameters
@@ -173,6 +173,8 @@ def as_rows(data: Any, text: str) -> Rows:
         or a function that returns one
     text : str
         A formula, and the names of other columns.
+    groups : {"auto", "driver", "workers"}
+        Where the statistics of a Dask frame's groups are to be.
 
     Raises
     ------
@@ -180,7 +182,7 @@ def as_rows(data: Any, text: str) -> Rows:
         If the data are none of these, have no rows, or can't be read.
     """
     if nw.dependencies.is_dask_dataframe(data):
-        return DaskRows(data, lambda name: mentions(text, name))
+        return DaskRows(data, lambda name: mentions(text, name), groups)
     engine = _engine_of(data)
     return Frame(data) if engine is None else Stream(engine, text)
 

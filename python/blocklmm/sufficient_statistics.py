@@ -138,6 +138,7 @@ class SufficientStatistics:
         contrasts: Mapping[str, Any] | None = None,
         levels: Mapping[str, Sequence[Any]] | None = None,
         keep_groups: bool = False,
+        groups: str = "auto",
     ) -> SufficientStatistics:
         """Reduce the partitions of a Dask data frame where they lie, and merge what is found.
 
@@ -150,6 +151,12 @@ class SufficientStatistics:
             expressions with a state, such as ``poly``, the columns are brought here for it.
         weights, offset, missing, contrasts, levels, keep_groups
             As for :meth:`from_data`.
+        groups : {"auto", "driver", "workers"}
+            Where each group's statistics are to be: brought here, or left on the workers of a
+            ``distributed`` client, where they are asked for small sums once an evaluation. That
+            is for one grouping factor with more groups than fit here; such statistics can be
+            fitted, but not added, updated or saved. "auto" brings up to a million groups here, and
+            all where it has no client or there are several factors.
 
         Raises
         ------
@@ -173,9 +180,10 @@ class SufficientStatistics:
         >>> round(bl.SufficientStatistics.from_dask(formula, ddf).fit().objective, 3)
         1743.628
         """
+        require_choice("groups", groups, ("auto", "driver", "workers"))
         require_dask_frame(ddf)
         columns = {"weights": weights, "offset": offset, "contrasts": contrasts, "levels": levels}
-        return cls._read(formula, ddf, columns, missing, keep_groups)
+        return cls._read(formula, ddf, columns, missing, keep_groups, groups=groups)
 
     @classmethod
     def _read(
@@ -187,6 +195,7 @@ class SufficientStatistics:
         keep_groups: bool,
         n_threads: int = 1,
         progress: bool | None = None,
+        groups: str = "driver",
     ) -> SufficientStatistics:
         require_choice("missing", missing, ("drop", "error"))
         require_flag("keep_groups", keep_groups)
@@ -196,7 +205,7 @@ class SufficientStatistics:
             if given is not None and not isinstance(given, str):
                 raise OptionError(f"{name} of statistics is the name of a column, not {given!r}")
         parsed = parse(formula)
-        rows = as_rows(data, mentioned(formula, columns))
+        rows = as_rows(data, mentioned(formula, columns), groups)
         for term in parsed.random:
             for name in term.group:
                 rows.head.column(name)
@@ -206,9 +215,8 @@ class SufficientStatistics:
         design, statistics = gather(
             design, rows, columns, missing, n_threads, progress, 0 if keep_groups else None
         )
-        statistics = RowStatistics.of(statistics.core, statistics.factors, statistics.dropped)
         design.forget_unmet_levels()  # of update()
-        return cls._of(design, statistics, missing, keep_groups)
+        return cls._of(design, statistics.without_rows(), missing, keep_groups)
 
     @property
     def formula(self) -> str:
@@ -218,7 +226,7 @@ class SufficientStatistics:
     @property
     def nobs(self) -> int:
         """Rows used."""
-        return int(self._statistics.core.n_rows_used)
+        return int(self._statistics.totals.n_rows_used)
 
     @property
     def ngroups(self) -> dict[str, int]:
@@ -290,7 +298,7 @@ class SufficientStatistics:
         """
         require_count("n_threads", n_threads)
         design = self._design
-        rows = as_rows(data, design.text)
+        rows = as_rows(data, design.text, groups="driver")
         whole = 0 if self._keeps_groups else None
         shift = np.asarray(self._statistics.core.shift)
         added = read(design, rows, self._missing, n_threads, progress, shift, whole)

@@ -26,6 +26,8 @@ class DaskRows:
     data : dask.dataframe.DataFrame
     is_mentioned : callable
         Tells of a column's name whether the model reads it: the others are not computed.
+    groups : {"auto", "driver", "workers"}
+        Where the statistics of the groups are to be; see ``placement.py``.
 
     Attributes
     ----------
@@ -40,9 +42,12 @@ class DaskRows:
     is_rereadable = True
     total: int | None = None
 
-    def __init__(self, data: Any, is_mentioned: Callable[[str], bool]) -> None:
+    def __init__(
+        self, data: Any, is_mentioned: Callable[[str], bool], groups: str = "auto"
+    ) -> None:
         from dask.delayed import delayed
 
+        self.groups = groups
         names = [str(name) for name in data.columns]
         chosen = [name for name in data.columns if is_mentioned(str(name))]
         # a name that is missing is told from all that there are
@@ -84,7 +89,9 @@ class DaskRows:
             If a partition can't be computed, holds other kinds of columns than the first, or rows
             that can't be used; with its number.
         """
-        found: Found = computed(tree(self.reductions(of_part), _merged, merge), self.partitions)
+        found: Found = computed(
+            tree(self.reductions(of_part), merged_parts, merge), self.partitions
+        )
         return found
 
     def reductions(self, of_part: Callable[[Frame], Any]) -> list[Any]:
@@ -120,7 +127,8 @@ def _reduce_part(plan: bytes, number: int, part: Any) -> Any:
         raise type(error)(f"partition {number}: {error}") from None
 
 
-def _merged(merge: Callable[[list[Any]], Any], parts: Sequence[Any]) -> Any:
+def merged_parts(merge: Callable[[list[Any]], Any], parts: Sequence[Any]) -> Any:
+    """Return what the parts with rows are together; None where there are none."""
     with_rows = [part for part in parts if part is not None]
     return merge(with_rows) if with_rows else None
 

@@ -13,6 +13,7 @@ from typing import Any
 from blocklmm.errors import BlocklmmError, DataError
 
 _FAN_IN = 8  # results merged at a time
+_FAILED = "computing the Dask frame failed"
 
 
 def current_client() -> Any:
@@ -55,27 +56,49 @@ def computed(target: Any, partitions: Sequence[Any]) -> Any:
     """
     client = current_client()
     if client is None:
-        with typed_errors(lambda: ""):
+        with typed_errors(_FAILED):
             return target.compute()
     future = client.compute(target)
     try:
-        with typed_errors(lambda: _failed_partition(client, partitions)):
+        with typed_errors(_FAILED, lambda: _failed_partition(client, partitions)):
             return future.result()
     finally:
-        client.cancel([future])
+        future.release()  # never cancelled: others may hold what it is made of
+
+
+def futures_of(client: Any, targets: Sequence[Any], partitions: Sequence[Any]) -> list[Any]:
+    """Return futures of delayed things that have been computed, and stay on the workers.
+
+    Raises
+    ------
+    BlocklmmError
+        As :func:`computed`; nothing is left on the workers then.
+    """
+    from distributed import wait
+
+    futures: list[Any] = client.compute(list(targets))
+    try:
+        with typed_errors(_FAILED, lambda: _failed_partition(client, partitions)):
+            wait(futures, return_when="ALL_COMPLETED")
+            for future in futures:
+                if future.status != "finished":
+                    future.result()
+    except BaseException:
+        for future in futures:
+            future.release()
+        raise
+    return futures
 
 
 @contextmanager
-def typed_errors(where: Callable[[], str]) -> Iterator[None]:
+def typed_errors(what: str, where: Callable[[], str] = str) -> Iterator[None]:
     """Raise what Dask raises as a DataError with its cause; errors of ours as they are."""
     try:
         yield
     except BlocklmmError:
         raise
     except Exception as error:
-        raise DataError(
-            f"computing the Dask frame failed{where()}: {type(error).__name__}: {error}"
-        ) from error
+        raise DataError(f"{what}{where()}: {type(error).__name__}: {error}") from error
 
 
 def _failed_partition(client: Any, partitions: Sequence[Any]) -> str:
@@ -90,4 +113,5 @@ def _failed_partition(client: Any, partitions: Sequence[Any]) -> str:
                 return f" in partition {number[future.key]}"
         return ""
     finally:
-        client.cancel(futures)
+        for future in futures:
+            future.release()
