@@ -90,6 +90,19 @@ def futures_of(client: Any, targets: Sequence[Any], partitions: Sequence[Any]) -
     return futures
 
 
+def each(client: Any, task: Callable[..., Any], futures: list[Any], **arguments: Any) -> list[Any]:
+    """Return what a task finds of each future's result, where it lies, in the futures' order.
+
+    Raises
+    ------
+    DataError
+        If the workers, and what they would compute a result from, are gone.
+    """
+    with typed_errors("what the workers hold can't be computed"):
+        found: list[Any] = client.gather(client.map(task, futures, pure=False, **arguments))
+        return found
+
+
 @contextmanager
 def typed_errors(what: str, where: Callable[[], str] = str) -> Iterator[None]:
     """Raise what Dask raises as a DataError with its cause; errors of ours as they are."""

@@ -15,7 +15,7 @@ from blocklmm.statistics import RowStatistics, passes_over
 
 from .buckets import n_bytes_of, n_levels, split
 from .dask_rows import DaskRows, merged_parts
-from .graphs import computed, current_client, futures_of, tree
+from .graphs import computed, current_client, each, futures_of, tree
 from .parts import PartStatistics, merged, of_part
 from .spread import Buckets, SpreadStatistics
 
@@ -55,7 +55,7 @@ def statistics_of(
 
     parts = futures_of(client, rows.reductions(reduce_part), rows.partitions)
     together = tree(parts, merged_parts, merge)
-    most = sum(client.gather(client.map(n_levels, parts, pure=False)))
+    most = sum(each(client, n_levels, parts))
     if rows.groups == "auto" and most <= MOST_GROUPS_HERE:
         return _here(design, rows, computed(together, rows.partitions))
     totals, buckets = _in_buckets(client, parts, merge, most, rows.partitions)
@@ -106,7 +106,7 @@ def _in_buckets(
     """Return what is of all rows, and the groups in buckets on the workers."""
     from dask.delayed import delayed
 
-    n_bytes = sum(client.gather(client.map(n_bytes_of, parts, pure=False)))
+    n_bytes = sum(each(client, n_bytes_of, parts))
     n_threads = sum(client.ncores().values())
     n_buckets = max(_BUCKETS_A_THREAD * n_threads, -(-n_bytes // _BUCKET_BYTES), 1)
     n_buckets = min(n_buckets, max(n_groups, 1))

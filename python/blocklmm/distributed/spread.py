@@ -18,11 +18,9 @@ from blocklmm.growing_labels import GrowingLabels
 from blocklmm.statistics import Core, GroupingFactor, RowStatistics
 
 from . import buckets as on_worker
-from .graphs import typed_errors
+from .graphs import each
 
 FloatArray = npt.NDArray[np.float64]
-
-_GONE = "what the workers hold of the groups can't be computed"
 
 
 class Buckets:
@@ -39,8 +37,8 @@ class Buckets:
 
     def made(self, task: Callable[..., Any], **arguments: Any) -> Buckets:
         """Return what a task makes of each bucket, where it lies."""
-        with typed_errors(_GONE):
-            return Buckets(self._client, self._futures_of(task, arguments))
+        made = self._client.map(task, self._futures, pure=False, **arguments)
+        return Buckets(self._client, made)
 
     def each(self, task: Callable[..., Any], **arguments: Any) -> list[Any]:
         """Return what a task finds of each bucket, in their order.
@@ -50,13 +48,7 @@ class Buckets:
         DataError
             If the workers, and what they would compute a bucket from, are gone.
         """
-        with typed_errors(_GONE):
-            found: list[Any] = self._client.gather(self._futures_of(task, arguments))
-            return found
-
-    def _futures_of(self, task: Callable[..., Any], arguments: dict[str, Any]) -> list[Any]:
-        futures: list[Any] = self._client.map(task, self._futures, pure=False, **arguments)
-        return futures
+        return each(self._client, task, self._futures, **arguments)
 
 
 class SpreadFactor(GroupingFactor):
