@@ -10,8 +10,6 @@ namespace py = pybind11;
 namespace blocklmm::python {
 namespace {
 
-using GroupNumbers = py::array_t<Index, py::array::c_style | py::array::forcecast>;
-
 // Matrices of one shape as an array of them, `leading` in front of the shape.
 py::array_t<double> stacked(const std::vector<Matrix>& matrices, std::vector<Index> leading) {
   if (leading.empty()) leading = {static_cast<Index>(matrices.size())};
@@ -90,15 +88,8 @@ void bind_objective(py::module_& module) {
           [](const BlockObjective& self, const Statistics& statistics, const Matrix& lambda,
              const Matrix& inverse_factor, const Matrix& basis, const GroupNumbers& groups,
              const std::vector<std::string>& wanted) {
-            const Index n = groups.size(), q = self.units().q, p = self.units().p;
-            py::dict out;
-            const ModesResult to = modes_arrays(wanted, n, q, p, out);
-            {
-              const py::gil_scoped_release released;
-              conditional_modes(statistics, self.units(), {lambda, inverse_factor, basis},
-                                groups.data(), n, to);
-            }
-            return out;
+            return group_modes(statistics, self.units(), {lambda, inverse_factor, basis}, groups,
+                               wanted);
           },
           py::kw_only(), py::arg("statistics"), py::arg("lambda_"), py::arg("inverse_factor"),
           py::arg("basis"), py::arg("groups"), py::arg("wanted"));

@@ -70,6 +70,7 @@ void bind_optimizer(py::module_& module) {
       .def_property_readonly("converged", &Optimum::converged);
   bind_minimize<BlockObjective>(module);
   bind_minimize<SparseObjective>(module);
+  bind_minimize<SpreadObjective>(module);
   module.def(
       "trust_region_step",
       [](const Vector& values, const Vector& slopes, double radius) {

@@ -146,6 +146,16 @@ void bind_statistics(py::module_& module) {
           py::arg("selections"))
       .def("removed", &Statistics::removed, py::arg("level"), py::arg("ones"),
            py::call_guard<py::gil_scoped_release>())
+      .def(
+          "of_levels",
+          [](const Statistics& self, const py::array& levels) {
+            const std::vector<Index> numbers = vector_of<Index>(levels);
+            const py::gil_scoped_release released;
+            return self.of_levels(numbers);
+          },
+          py::arg("levels"))
+      .def("pooled", &Statistics::pooled, py::call_guard<py::gil_scoped_release>())
+      .def_property_readonly("n_bytes", &Statistics::n_bytes)
       .def("grow", &Statistics::grow, py::arg("factor"), py::arg("n_slots"))
       .def("in_columns", &Statistics::in_columns, py::arg("columns"), py::arg("by_factor"),
            py::arg("shift"), py::call_guard<py::gil_scoped_release>())

@@ -10,6 +10,7 @@ namespace blocklmm::python {
 void bind_statistics(pybind11::module_& module);
 void bind_objective(pybind11::module_& module);
 void bind_sparse_objective(pybind11::module_& module);
+void bind_spread_objective(pybind11::module_& module);
 void bind_bootstrap(pybind11::module_& module);
 void bind_response_draws(pybind11::module_& module);
 void bind_responses(pybind11::module_& module);

@@ -42,4 +42,15 @@ ModesResult modes_arrays(const std::vector<std::string>& wanted, Index n, Index 
   return to;
 }
 
+py::dict group_modes(const Statistics& statistics, const Standardization& units,
+                     const ModesRequest& request, const GroupNumbers& groups,
+                     const std::vector<std::string>& wanted) {
+  py::dict out;
+  const ModesResult to = modes_arrays(wanted, groups.size(), units.q, units.p, out);
+  const Index *numbers = groups.data(), n = groups.size();
+  const py::gil_scoped_release released;
+  conditional_modes(statistics, units, request, numbers, n, to);
+  return out;
+}
+
 }  // namespace blocklmm::python

@@ -20,6 +20,7 @@ PYBIND11_MODULE(_core, module) {
   blocklmm::python::bind_statistics(module);
   blocklmm::python::bind_objective(module);
   blocklmm::python::bind_sparse_objective(module);
+  blocklmm::python::bind_spread_objective(module);
   blocklmm::python::bind_response_draws(module);
   blocklmm::python::bind_responses(module);
   blocklmm::python::bind_bootstrap(module);

@@ -1,37 +1,16 @@
 #include "block_objective.hpp"
 
 #include <cmath>
-#include <numeric>
 
+#include "covariance_sums.hpp"
+#include "criterion_derivatives.hpp"
 #include "errors.hpp"
 #include "group_batches.hpp"
 #include "second_moments.hpp"
+#include "value_sums.hpp"
 
 namespace blocklmm {
 namespace {
-
-struct ValuePart {
-  explicit ValuePart(Sizes s) : S(s.m) {}
-  Lanes logdet{};
-  SecondMoments S;
-};
-
-// Q and M: q and m where they are small and known to the compiler, else 0.
-template <Index Q, Index M>
-BLOCKLMM_CLONES void add_values(const PackedGroups& groups, Index begin, Index end,
-                                const double* lambda, Sizes sizes, Workspace& work,
-                                ValuePart& part) {
-  const Index q = Q ? Q : sizes.q, m = M ? M : sizes.m;
-  const Index at_multiplicity = q * (q + 1) / 2 + q * m;
-  for (Index b = begin; b < end; ++b) {
-    const Lanes* batch = groups.batch(b);
-    part.logdet += batch[at_multiplicity] * factor_batch<Q, M>(batch, lambda, sizes, work);
-    for (Index i = 0; i < q; ++i) {
-      for (Index j = 0; j < m; ++j) work.row[j] = work.G[j * q + i];
-      part.S.add<M>(work.row);
-    }
-  }
-}
 
 struct DerivativePart {
   explicit DerivativePart(Sizes s)
@@ -68,67 +47,35 @@ BLOCKLMM_CLONES void add_derivatives(const PackedGroups& groups, Index begin, In
   }
 }
 
-using AddValues = void (*)(const PackedGroups&, Index, Index, const double*, Sizes, Workspace&,
-                           ValuePart&);
 using AddDerivatives = void (*)(const PackedGroups&, Index, Index, const double*, const double*,
                                 bool, Sizes, Workspace&, DerivativePart&);
-struct Kernels {
-  AddValues values;
-  AddDerivatives derivatives;
-};
 template <Index Q>
-Kernels pick_width(Index m) {
+AddDerivatives pick_width(Index m) {
   switch (m) {
-    case 2: return {add_values<Q, 2>, add_derivatives<Q, 2>};
-    case 3: return {add_values<Q, 3>, add_derivatives<Q, 3>};
-    case 4: return {add_values<Q, 4>, add_derivatives<Q, 4>};
-    case 5: return {add_values<Q, 5>, add_derivatives<Q, 5>};
-    default: return {add_values<Q, 0>, add_derivatives<Q, 0>};
+    case 2: return add_derivatives<Q, 2>;
+    case 3: return add_derivatives<Q, 3>;
+    case 4: return add_derivatives<Q, 4>;
+    case 5: return add_derivatives<Q, 5>;
+    default: return add_derivatives<Q, 0>;
   }
 }
-Kernels pick_kernels(Index q, Index m) {
+AddDerivatives pick(Index q, Index m) {
   switch (q) {
     case 1: return pick_width<1>(m);
     case 2: return pick_width<2>(m);
-    case 3: return {add_values<3, 0>, add_derivatives<3, 0>};
-    case 4: return {add_values<4, 0>, add_derivatives<4, 0>};
-    case 5: return {add_values<5, 0>, add_derivatives<5, 0>};
-    case 6: return {add_values<6, 0>, add_derivatives<6, 0>};
-    default: return {add_values<0, 0>, add_derivatives<0, 0>};
+    case 3: return add_derivatives<3, 0>;
+    case 4: return add_derivatives<4, 0>;
+    case 5: return add_derivatives<5, 0>;
+    case 6: return add_derivatives<6, 0>;
+    default: return add_derivatives<0, 0>;
   }
-}
-
-// u'M v' contracted with the packed pairs: sum of A_ij B_kl over the groups, symmetrised.
-class PairTensor {
- public:
-  PairTensor(const Vector& packed, Index q) : packed_(packed), q_(q) {}
-  double operator()(Index i, Index j, Index k, Index l) const {
-    const Index a = entry(i, j), b = entry(k, l);
-    return a >= b ? packed_[a * (a + 1) / 2 + b] : packed_[b * (b + 1) / 2 + a];
-  }
-
- private:
-  static Index entry(Index i, Index j) {
-    return i >= j ? i * (i + 1) / 2 + j : j * (j + 1) / 2 + i;
-  }
-  const Vector& packed_;
-  Index q_;
-};
-
-// The rows of lambda are the columns of Z of the only factor, if there is one.
-Members all_columns(const Statistics& statistics) {
-  require(statistics.n_factors() <= 1, "one factor");
-  if (statistics.n_factors() == 0) return {};
-  std::vector<Index> rows(static_cast<std::size_t>(statistics.factor(0).n_random()));
-  std::iota(rows.begin(), rows.end(), 0);
-  return {rows};
 }
 
 }  // namespace
 
 BlockObjective::BlockObjective(const Statistics& statistics, std::vector<Index> x_columns,
                                std::vector<Entry> free_entries, int n_threads)
-    : units_(statistics, std::move(x_columns), all_columns(statistics)),
+    : units_(statistics, std::move(x_columns), all_members(statistics)),
       groups_(statistics, units_, n_threads),
       free_(std::move(free_entries)) {
   for (const auto& [row, column] : free_)
@@ -139,7 +86,7 @@ BlockObjective::BlockObjective(const Statistics& statistics, std::vector<Index> 
 std::vector<Index> BlockObjective::samples() const {
   constexpr Index kStep = 16, kFewest = 8;  // tasks, of thousands of groups each
   std::vector<Index> out;
-  const Index n_tasks = (groups_.n_batches() + kTaskBatches - 1) / kTaskBatches;
+  const Index n_tasks = GroupTasks(groups_).n;
   for (Index every = kStep; n_tasks / every >= kFewest; every *= kStep)
     out.insert(out.begin(), every);
   return out;
@@ -148,131 +95,55 @@ std::vector<Index> BlockObjective::samples() const {
 void BlockObjective::take_response(const Statistics& statistics) {
   std::vector<Index> x_columns = units_.m_columns;
   x_columns.pop_back();
-  units_ = Standardization(statistics, std::move(x_columns), all_columns(statistics));
+  units_ = Standardization(statistics, std::move(x_columns), all_members(statistics));
   groups_.take_response(statistics, units_);
 }
 
 Evaluation BlockObjective::evaluate(const Matrix& lambda, const Criterion& criterion,
                                     bool derivatives, int n_threads, Index every) const {
-  const bool reml = criterion.reml;
-  const Index p = units_.p, q = units_.q, m = p + 1;
+  const Index q = units_.q, m = units_.p + 1;
   require(lambda.rows() == q && lambda.cols() == q, "lambda is q x q");
-  const Sizes sizes{q, m};
-  const Kernels kernels = pick_kernels(q, m);
-  const Index n_batches = groups_.n_batches();
-  const Index n_tasks = ((n_batches + kTaskBatches - 1) / kTaskBatches + every - 1) / every;
-  const auto begin_of = [&](Index task) { return task * every * kTaskBatches; };
-  const auto end_of = [&](Index task) {
-    return std::min(n_batches, begin_of(task) + kTaskBatches);
-  };
-  double share = 1;  // of the groups
-  if (every > 1) {
-    Index n_taken = 0;
-    for (Index task = 0; task < n_tasks; ++task) n_taken += end_of(task) - begin_of(task);
-    share = static_cast<double>(n_taken) / static_cast<double>(n_batches);
-  }
+  const GroupTasks tasks(groups_, every);
+  const double share = tasks.share();
   const auto n = static_cast<Index>(std::llround(share * static_cast<double>(units_.n)));
-
-  const bool is_graded = loses_digits(lambda);
-  std::vector<Matrix> S_of(static_cast<std::size_t>(n_tasks));
-  std::vector<double> logdet_of(static_cast<std::size_t>(n_tasks));
-  for_each_task(n_tasks, n_threads, [&](Index task) {
-    Workspace work(sizes, is_graded);
-    ValuePart part(sizes);
-    kernels.values(groups_, begin_of(task), end_of(task), lambda.data(), sizes, work, part);
-    S_of[static_cast<std::size_t>(task)] = part.S.total();
-    logdet_of[static_cast<std::size_t>(task)] = lane_sum(part.logdet);
-  });
-  Matrix S = Matrix::Zero(m, m);
-  double logdet = 0;
-  {
-    PairwiseSum<Matrix> sum;
-    PairwiseSum<double> sum_logdet;
-    for (Index task = 0; task < n_tasks; ++task) {
-      sum.add(std::move(S_of[static_cast<std::size_t>(task)]));
-      sum_logdet.add(logdet_of[static_cast<std::size_t>(task)]);
-    }
-    S = share * groups_.within + sum.total(Matrix::Zero(m, m));
-    logdet = sum_logdet.total(0.0);
-  }
-
-  Evaluation result = profiled(S, logdet, n, criterion);
+  const ValueSums values = value_sums(groups_, lambda, m, n_threads, every);
+  Evaluation result = profiled(share * groups_.within + values.S, values.logdet, n, criterion);
   if (!derivatives) return result;
 
-  const Matrix& N = result.N;
-  // what profiling sigma out takes from the curvature
-  const double through_sigma = criterion.sigma > 0 ? 0 : 1 / criterion.nu(n, p);
+  const Sizes sizes{q, m};
+  const AddDerivatives add = pick(q, m);
+  const bool is_graded = loses_digits(lambda);
   const Index h = sizes.triangle(), n_pairs = h * (h + 1) / 2;
-  std::vector<Vector> packed_of(static_cast<std::size_t>(n_tasks));
-  std::vector<Matrix> moments_of(static_cast<std::size_t>(n_tasks));
-  for_each_task(n_tasks, n_threads, [&](Index task) {
+  std::vector<Vector> packed_of(static_cast<std::size_t>(tasks.n));
+  std::vector<Matrix> moments_of(static_cast<std::size_t>(tasks.n));
+  for_each_task(tasks.n, n_threads, [&](Index task) {
     Workspace work(sizes, is_graded);
     DerivativePart part(sizes);
-    kernels.derivatives(groups_, begin_of(task), end_of(task), lambda.data(), N.data(), reml, sizes,
-                        work, part);
+    add(groups_, tasks.begin(task), tasks.end(task), lambda.data(), result.N.data(), criterion.reml,
+        sizes, work, part);
     Vector packed(h + n_pairs);
     for (Index k = 0; k < h; ++k) packed[k] = lane_sum(part.gamma.data()[k]);
     for (Index k = 0; k < n_pairs; ++k) packed[h + k] = lane_sum(part.curvature.data()[k]);
     packed_of[static_cast<std::size_t>(task)] = std::move(packed);
     moments_of[static_cast<std::size_t>(task)] = part.moments.total();
   });
-  PairwiseSum<Vector> sum_packed;
-  PairwiseSum<Matrix> sum_moments;
-  for (Index task = 0; task < n_tasks; ++task) {
-    sum_packed.add(std::move(packed_of[static_cast<std::size_t>(task)]));
-    sum_moments.add(std::move(moments_of[static_cast<std::size_t>(task)]));
+  PairwiseSum<Vector> packed;
+  PairwiseSum<Matrix> moments;
+  for (Index task = 0; task < tasks.n; ++task) {
+    packed.add(std::move(packed_of[static_cast<std::size_t>(task)]));
+    moments.add(std::move(moments_of[static_cast<std::size_t>(task)]));
   }
-  const Vector packed = sum_packed.total(Vector::Zero(h + n_pairs));
-  const Matrix moments = sum_moments.total(Matrix::Zero(q * m, q * m));
-
-  Matrix& gamma = result.gamma;
-  gamma.resize(q, q);
-  for (Index i = 0, at = 0; i < q; ++i)
-    for (Index j = 0; j <= i; ++j, ++at) gamma(i, j) = gamma(j, i) = packed[at];
-
-  // S^_k = -sum J'(e_a l' + l e_a')J with l column b of lambda; vec(J) has J(i, alpha) at alpha q +
-  // i
-  const auto n_free = static_cast<Index>(free_.size());
-  std::vector<Matrix> S_hat;
-  for (const auto& [a, b] : free_) {
-    Matrix half = Matrix::Zero(m, m);
-    for (Index j = 0; j < q; ++j)
-      for (Index beta = 0; beta < m; ++beta)
-        for (Index alpha = 0; alpha < m; ++alpha)
-          half(alpha, beta) -= lambda(j, b) * moments(alpha * q + a, beta * q + j);
-    S_hat.push_back(half + half.transpose());
-  }
-
-  // tr(M1 x y' M2 u v') = (v'M1 x)(y'M2 u), summed over the two halves of T_k and T_l
-  const Vector pairs = packed.tail(n_pairs);
-  const PairTensor tensor(pairs, q);
-  result.gradient.resize(n_free);
-  result.rss_gradient.resize(n_free);
-  result.hessian.resize(n_free, n_free);
-  const Matrix gamma_lambda = gamma * lambda;
-  for (Index k = 0; k < n_free; ++k) {
-    const auto [a, b] = free_[static_cast<std::size_t>(k)];
-    result.gradient[k] = 2 * gamma_lambda(a, b);
-    result.rss_gradient[k] = S_hat[static_cast<std::size_t>(k)](p, p);
-    for (Index l = 0; l <= k; ++l) {
-      const auto [c, d] = free_[static_cast<std::size_t>(l)];
-      double value = b == d ? 2 * gamma(a, c) : 0.0;
-      for (Index i = 0; i < q; ++i)
-        for (Index j = 0; j < q; ++j) {
-          const double weight = lambda(i, b) * lambda(j, d);
-          if (weight != 0)
-            value += weight * (tensor(j, a, i, c) + tensor(c, a, i, j) + tensor(j, i, a, c) +
-                               tensor(c, i, a, j));
-        }
-      const Matrix &S_k = S_hat[static_cast<std::size_t>(k)],
-                   &S_l = S_hat[static_cast<std::size_t>(l)];
-      if (reml) value -= S_k.topLeftCorner(p, p).cwiseProduct(S_l.topLeftCorner(p, p)).sum();
-      value -=
-          2 * S_k.col(p).head(p).dot(S_l.col(p).head(p)) + S_k(p, p) * S_l(p, p) * through_sigma;
-      result.hessian(k, l) = result.hessian(l, k) = value;
-    }
-  }
+  const Vector both = packed.total(Vector::Zero(h + n_pairs));
+  set_derivatives({both.head(h), both.tail(n_pairs), moments.total(Matrix::Zero(q * m, q * m))},
+                  lambda, free_, criterion, n, result);
   return result;
+}
+
+CovarianceDerivatives BlockObjective::covariance_derivatives(const Matrix& lambda,
+                                                             int n_threads) const {
+  const Matrix N = evaluate(lambda, true, false, n_threads).inverse_factor;
+  return blocklmm::covariance_derivatives(covariance_sums(groups_, lambda, N, n_threads),
+                                          Matrix::Identity(N.rows(), N.rows()), free_);
 }
 
 }  // namespace blocklmm

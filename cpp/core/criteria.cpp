@@ -38,4 +38,13 @@ CriterionFunction criterion_of(const SparseObjective& objective, const Criterion
           is_small ? 1e-18 : 1e-12};
 }
 
+CriterionFunction criterion_of(const SpreadObjective& objective, const Criterion& criterion,
+                               double constant, int, bool) {
+  const auto evaluate = [&objective, criterion](const Matrix& F, Derivatives derivatives) {
+    return objective.evaluate(F, criterion, derivatives != Derivatives::none);
+  };
+  const Derivatives exact = Derivatives::exact_hessian;
+  return {evaluate, constant, objective.units().n, exact, exact};
+}
+
 }  // namespace blocklmm

@@ -3,6 +3,7 @@
 #include "block_objective.hpp"
 #include "optimizer.hpp"
 #include "sparse_objective.hpp"
+#include "spread_objective.hpp"
 
 namespace blocklmm {
 
@@ -11,6 +12,8 @@ namespace blocklmm {
 CriterionFunction criterion_of(const BlockObjective& objective, const Criterion& criterion,
                                double constant, int n_threads, bool with_samples = false);
 CriterionFunction criterion_of(const SparseObjective& objective, const Criterion& criterion,
+                               double constant, int n_threads, bool with_samples = false);
+CriterionFunction criterion_of(const SpreadObjective& objective, const Criterion& criterion,
                                double constant, int n_threads, bool with_samples = false);
 
 }  // namespace blocklmm

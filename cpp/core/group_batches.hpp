@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 
 #include "patterns.hpp"
@@ -10,6 +11,23 @@ namespace blocklmm {
 
 inline constexpr Index kTaskBatches =
     4096 / kLanes;  // batches in a task: no sum depends on the threads
+
+// The groups in tasks; with `every` > 1 a sample, every so many of them.
+struct GroupTasks {
+  explicit GroupTasks(const PackedGroups& groups, Index every_ = 1)
+      : every(every_),
+        n_batches(groups.n_batches()),
+        n(((n_batches + kTaskBatches - 1) / kTaskBatches + every - 1) / every) {}
+  Index every, n_batches, n;
+  Index begin(Index task) const { return task * every * kTaskBatches; }
+  Index end(Index task) const { return std::min(n_batches, begin(task) + kTaskBatches); }
+  double share() const {  // of the groups
+    if (every == 1) return 1;
+    Index n_taken = 0;
+    for (Index task = 0; task < n; ++task) n_taken += end(task) - begin(task);
+    return static_cast<double>(n_taken) / static_cast<double>(n_batches);
+  }
+};
 
 // Entries of lambda so large that products lose what matters.
 inline bool loses_digits(const Matrix& lambda) {

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <utility>
 
 #include "errors.hpp"
@@ -15,6 +16,14 @@ double unit_of(double sum_of_squares, Index n) {
 }
 
 }  // namespace
+
+Members all_members(const Statistics& statistics) {
+  require(statistics.n_factors() <= 1, "one factor");
+  if (statistics.n_factors() == 0) return {};
+  std::vector<Index> rows(static_cast<std::size_t>(statistics.factor(0).n_random()));
+  std::iota(rows.begin(), rows.end(), 0);
+  return {rows};
+}
 
 Standardization::Standardization(const Statistics& statistics, std::vector<Index> x_columns,
                                  const Members& members)
@@ -44,6 +53,19 @@ Standardization::Standardization(const Statistics& statistics, std::vector<Index
       z_scale[rows[a]] = unit_of(sums[static_cast<Index>(a)], n);
     }
   }
+}
+
+Standardization::Standardization(Index n_rows, std::vector<Index> columns, Vector scale_of_z,
+                                 Vector scale_of_m, Matrix cross_products)
+    : n(n_rows),
+      p(static_cast<Index>(columns.size()) - 1),
+      q(scale_of_z.size()),
+      m_columns(std::move(columns)),
+      z_scale(std::move(scale_of_z)),
+      m_scale(std::move(scale_of_m)),
+      C(std::move(cross_products)) {
+  require(p >= 0 && m_scale.size() == p + 1 && C.rows() == p + 1 && C.cols() == p + 1,
+          "a unit of each column of M, and their cross products");
 }
 
 GroupFactors::GroupFactors(const Statistics& statistics, const Standardization& units)

@@ -21,12 +21,17 @@ namespace blocklmm {
 
 // For each factor, the rows of lambda that are its columns of Z, in the factor's order.
 using Members = std::vector<std::vector<Index>>;
+// Of one factor, or none: all of its columns.
+Members all_members(const Statistics& statistics);
 
 // Which columns of the statistics make Z and M = [X y], and the unit of each.
 struct Standardization {
   // members: by factor, the row of lambda of each of its columns of Z.
   Standardization(const Statistics& statistics, std::vector<Index> x_columns,
                   const Members& members);
+  // As found elsewhere; M of the columns given.
+  Standardization(Index n_rows, std::vector<Index> columns, Vector scale_of_z, Vector scale_of_m,
+                  Matrix cross_products);
 
   Index n = 0, p = 0, q = 0;
   std::vector<Index> m_columns;  // columns of the statistics, y last

@@ -75,9 +75,13 @@ Statistics Statistics::in_columns(const Matrix& M, const std::vector<Matrix>& M_
 void Statistics::merge(const Statistics& other, const std::vector<std::vector<Index>>& levels) {
   require(finished_ && other.finished_ && !has_group_fits() && !other.has_group_fits(),
           "closed statistics, without group fits");
+  // those of no row may have lost that they are weighted
+  const bool one_is_empty = n_rows_used_ == 0 || other.n_rows_used_ == 0;
   require(other.n_columns() == n_columns() && other.n_factors() == n_factors() &&
-              (other.plan_.weight >= 0) == (plan_.weight >= 0) && other.shift_ == shift_,
+              (one_is_empty || (other.plan_.weight >= 0) == (plan_.weight >= 0)) &&
+              other.shift_ == shift_,
           "statistics of the same columns about the same shift");
+  if (n_rows_used_ == 0) plan_.weight = other.plan_.weight;
   require(levels.size() == factors_.size(), "levels of each factor");
 
   std::vector<std::vector<Index>> same, all;  // levels as they are here, and all there will be

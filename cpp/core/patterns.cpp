@@ -97,7 +97,9 @@ Matrix products_with_y(const Statistics& statistics, const Standardization& unit
 
 PackedGroups::PackedGroups(const Statistics& statistics, const Standardization& units,
                            int n_threads, bool keeps_members)
-    : within(units.C), keeps_members_(keeps_members) {
+    : explained(Matrix::Zero(units.p + 1, units.p + 1)),
+      within(units.C),
+      keeps_members_(keeps_members) {
   if (units.q == 0) return;
   const Index q = units.q, m = units.p + 1, n_groups = statistics.n_groups();
   const Index size = q * m;
@@ -110,7 +112,7 @@ PackedGroups::PackedGroups(const Statistics& statistics, const Standardization& 
   }
   GroupFactors group(statistics, units);
   const Eigen::Map<const Vector> vec_Y(group.Y.data(), size);
-  PairwiseSum<Matrix> explained;
+  PairwiseSum<Matrix> sum;
   Matrix part = Matrix::Zero(m, m);
   Index n_in_part = 0;
   const auto compute = [&](Index i) {
@@ -118,13 +120,13 @@ PackedGroups::PackedGroups(const Statistics& statistics, const Standardization& 
     rank_of_z += (group.R.diagonal().array() > 0).count();
     for (Index b = 0; b < m; ++b)
       for (Index a = b; a < m; ++a) {
-        double sum = 0;
-        for (Index k = 0; k < q; ++k) sum += group.Y(k, a) * group.Y(k, b);
-        part(a, b) += sum;
+        double product = 0;
+        for (Index k = 0; k < q; ++k) product += group.Y(k, a) * group.Y(k, b);
+        part(a, b) += product;
       }
     group.Y.col(m - 1) += group.explained;
     if (++n_in_part == 64) {
-      explained.add(part);
+      sum.add(part);
       part.setZero();
       n_in_part = 0;
     }
@@ -176,9 +178,10 @@ PackedGroups::PackedGroups(const Statistics& statistics, const Standardization& 
            static_cast<double>(end - begin));
     for (Index j = 1; j < L.cols(); ++j) append(group.R, L.col(j), 0);
   }
-  explained.add(part);
-  const Matrix sum = explained.total(Matrix::Zero(m, m));
-  within -= Matrix(sum.selfadjointView<Eigen::Lower>());
+  sum.add(part);
+  part = sum.total(Matrix::Zero(m, m));
+  explained = part.selfadjointView<Eigen::Lower>();
+  within -= explained;
   clean(within, units);
 }
 
@@ -195,12 +198,13 @@ void PackedGroups::keep_all(const Statistics& statistics, const Standardization&
     parts[static_cast<std::size_t>(task)] =
         pack_batches(statistics, units, begin, end, data_.data() + begin * batch_size_);
   });
-  PairwiseSum<Matrix> explained;
+  PairwiseSum<Matrix> sum;
   for (Packed& part : parts) {
     rank_of_z += part.rank;
-    explained.add(std::move(part.explained));
+    sum.add(std::move(part.explained));
   }
-  within -= explained.total(Matrix::Zero(m, m));
+  explained = sum.total(Matrix::Zero(m, m));
+  within -= explained;
   clean(within, units);
 }
 
@@ -217,10 +221,12 @@ void PackedGroups::take_response(const Statistics& statistics, const Standardiza
   if (units.q == 0 || (n_patterns > 0 && !keeps_members_))
     *this = PackedGroups(statistics, units, 1, true);
   if (units.q == 0) return;
-  Vector explained = take_singles(statistics, units);
-  for (const Pattern& pattern : patterns_) explained += take_pattern(pattern, statistics, units);
   const Index y = units.p;
-  within.col(y) = units.C.col(y) - explained;
+  Vector of_y = take_singles(statistics, units);
+  for (const Pattern& pattern : patterns_) of_y += take_pattern(pattern, statistics, units);
+  explained.col(y) = of_y;
+  explained.row(y) = of_y.transpose();
+  within.col(y) = units.C.col(y) - of_y;
   within.row(y) = within.col(y).transpose();
   clean(within, units);
 }
@@ -294,9 +300,9 @@ Vector PackedGroups::take_pattern(const Pattern& pattern, const Statistics& stat
   L.middleCols(rank, L_yy.cols()) = L_yy;
   for (Index c = 0; c < L.cols(); ++c)
     for (Index a = 0; a < q; ++a) value(pattern.first_slot + c, h + of_X + a) = L(a, c);
-  Vector explained(units.p + 1);
-  for (Index j = 0; j <= units.p; ++j) explained[j] = K.middleCols(q * j, q).diagonal().sum();
-  return explained;
+  Vector of_y(units.p + 1);
+  for (Index j = 0; j <= units.p; ++j) of_y[j] = K.middleCols(q * j, q).diagonal().sum();
+  return of_y;
 }
 
 void PackedGroups::append(const Matrix& R, const Eigen::Ref<const Vector>& vec_Y,

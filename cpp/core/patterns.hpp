@@ -29,7 +29,11 @@ class PackedGroups {
 
   Index n_patterns = 0;  // 0 where the groups are kept one by one
   Index rank_of_z = 0;   // the sum of the ranks of A_i
-  Matrix within;         // C - sum Y_i'Y_i
+  Matrix explained;      // sum Y_i'Y_i
+  Matrix within;         // C - explained
+
+  // Rounding taken from a C - sum Y_i'Y_i.
+  static void clean(Matrix& within, const Standardization& units);
 
  private:
   struct Pattern {
@@ -51,9 +55,6 @@ class PackedGroups {
     return reinterpret_cast<double*>(data_.data() + slot / kLanes * batch_size_ +
                                      place)[slot % kLanes];
   }
-
-  // Rounding taken from a C - sum Y_i'Y_i.
-  static void clean(Matrix& within, const Standardization& units);
   void append(const Matrix& R, const Eigen::Ref<const Vector>& vec_Y, double multiplicity);
   Index n_packed_ = 0, n_batches_ = 0, batch_size_ = 0;
   LaneVector data_;

@@ -114,6 +114,8 @@ class Statistics {
   Matrix plain_cross_products() const;
   const Vector& sums() const { return sums_; }
 
+  // Bytes of the records.
+  Index n_bytes() const;
   // Levels of the first factor; 0 where there is none.
   Index n_groups() const { return factors_.empty() ? 0 : factors_[0].n_levels(); }
 
@@ -147,6 +149,13 @@ class Statistics {
   // After finish(), from records of all cross products of the only factor, without weights: the
   // statistics of the rows of all levels but one. U ones = 1.
   Statistics removed(Index level, const Vector& ones) const;
+
+  // After finish(), of one factor without group fits. See split_statistics.cpp.
+  //
+  // The records of some levels, without what is of all rows: C, sums and weights are zero.
+  Statistics of_levels(const std::vector<Index>& levels) const;
+  // The same rows as if they were of one level.
+  Statistics pooled() const;
 
   // All that later computations need, after finish(): for saving.
   struct FactorState {

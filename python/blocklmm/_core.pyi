@@ -1,7 +1,7 @@
 """The compiled core; see cpp/core for the mathematics."""
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,6 +71,10 @@ class Statistics:
     def state(self) -> tuple[Any, ...]: ...
     @staticmethod
     def restored(state: tuple[Any, ...]) -> Statistics: ...
+    def of_levels(self, levels: npt.NDArray[np.int64]) -> Statistics: ...
+    def pooled(self) -> Statistics: ...
+    @property
+    def n_bytes(self) -> int: ...
     def grow(self, factor: int, n_slots: int) -> None: ...
     def finish(self) -> list[npt.NDArray[np.int64]]: ...
     def in_columns(
@@ -223,6 +227,58 @@ class SparseObjective:
     @property
     def m_scale(self) -> FloatArray: ...
 
+class Standardization:
+    def __init__(self, statistics: Statistics, x_columns: Sequence[int]) -> None: ...
+    @property
+    def z_scale(self) -> FloatArray: ...
+    @property
+    def m_scale(self) -> FloatArray: ...
+
+class PartialSums:
+    def __init__(self, part: Statistics, units: Standardization) -> None: ...
+    def sums(
+        self, *, lambda_: FloatArray, N: FloatArray, derivatives: bool, n_threads: int
+    ) -> FloatArray: ...
+    def modes(
+        self,
+        *,
+        statistics: Statistics,
+        lambda_: FloatArray,
+        inverse_factor: FloatArray,
+        basis: FloatArray,
+        groups: npt.NDArray[np.int64],
+        wanted: Sequence[str],
+    ) -> dict[str, FloatArray]: ...
+    @property
+    def explained(self) -> FloatArray: ...
+    @property
+    def rank_of_z(self) -> int: ...
+
+class SpreadObjective:
+    def __init__(
+        self,
+        *,
+        units: Standardization,
+        explained: FloatArray,
+        rank_of_z: int,
+        free_entries: Sequence[tuple[int, int]],
+        gather: Callable[[FloatArray, FloatArray, bool], FloatArray],
+    ) -> None: ...
+    def evaluate(
+        self, *, lambda_: FloatArray, criterion: Criterion | bool, derivatives: bool, n_threads: int
+    ) -> Evaluation: ...
+    def covariance_derivatives(
+        self, *, lambda_: FloatArray, n_threads: int
+    ) -> CovarianceDerivatives: ...
+    @property
+    def rank_of_z(self) -> int: ...
+    @property
+    def within(self) -> FloatArray: ...
+    @property
+    def z_scale(self) -> FloatArray: ...
+    @property
+    def m_scale(self) -> FloatArray: ...
+
 class Response:
     Zy: list[FloatArray]
     x_columns: list[int]
@@ -328,7 +384,7 @@ class Optimum:
     def converged(self) -> bool: ...
 
 def minimize(
-    objective: BlockObjective | SparseObjective,
+    objective: BlockObjective | SparseObjective | SpreadObjective,
     *,
     blocks: Sequence[int],
     always: Sequence[FloatArray],

@@ -181,6 +181,13 @@ class Design:
         }
         return {text: count for text, count in counts.items() if count}
 
+    def count_not_a_number(self, counts: Mapping[str, int]) -> None:
+        """Take over what copies of this design have counted (see :meth:`not_a_number`)."""
+        for text, count in counts.items():
+            factor = self._factors[text]
+            assert isinstance(factor, ExpressionFactor)
+            factor.expression.not_a_number[0] = count
+
     def __getstate__(self) -> dict[str, Any]:
         # Arrays are rows of data, which a pickle leaves behind; that they were given stays known.
         state = {f: getattr(self, f) for f in self.__dataclass_fields__}

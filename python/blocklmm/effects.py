@@ -48,15 +48,14 @@ class FittedEffects(FittedParameters):
                     results["weight"] = _weights(half @ half.T, results["conditional"])
             return found
         return [
-            core.modes(
-                statistics=problem.statistics.core,
+            problem.statistics.modes(
+                core,
                 lambda_=lambda_,
                 inverse_factor=inverse_factor,
                 basis=basis,
-                groups=np.arange(group.n_levels),
                 wanted=list(wanted),
             )
-            for group, basis in zip(problem.statistics.factors, bases, strict=True)
+            for basis in bases
         ]
 
     @cached_property
@@ -186,7 +185,7 @@ class FittedEffects(FittedParameters):
         units, where nothing cancels; X beta and the shifted columns times their coefficients
         differ by a constant.
         """
-        problem, core = self._problem, self._problem.statistics.core
+        problem, core = self._problem, self._problem.statistics.totals
         design, n = problem.design, self.nobs
         cross, sums = np.asarray(core.plain_cross_products()), np.asarray(core.sums)
         x = [design.x_columns[k] for k in problem.kept]

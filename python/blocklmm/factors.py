@@ -113,11 +113,13 @@ class CategoryFactor:
         return np.asarray(counts > 0)
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return self.text, self.column, self.levels, self.contrasts, self.is_declared
+        known = self.text, self.column, self.levels, self.contrasts, self.is_declared
+        return *known, self.unmet
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.text, self.column, self.levels, self.contrasts, self.is_declared = state
-        self._training, self.unmet = None, frozenset()
+        *known, self.unmet = state
+        self.text, self.column, self.levels, self.contrasts, self.is_declared = known
+        self._training = None
 
     def coding(
         self, reduced: bool, treatment: bool = False

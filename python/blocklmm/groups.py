@@ -27,7 +27,7 @@ def check_groups(statistics: RowStatistics, formula: Formula, design: Design) ->
         For a factor with one level, with as many levels as there are rows, a term with as many
         effects, or two terms with a column in common on factors that split the rows alike.
     """
-    n = statistics.core.n_rows_used
+    n = statistics.totals.n_rows_used
     for factor in statistics.factors:
         if factor.n_levels < 2:
             raise DataError(
@@ -57,7 +57,7 @@ def _check_partitions(statistics: RowStatistics, formula: Formula, design: Desig
     ]
     alike = {
         frozenset((major, minor))
-        for major, minor, count in statistics.core.pair_counts()
+        for major, minor, count in statistics.totals.pair_counts()
         if count == statistics.factors[major].n_levels == statistics.factors[minor].n_levels
     }
     for k, m in combinations(range(len(formula.random)), 2):

@@ -6,8 +6,10 @@ such pass: whatever is to be learnt of them is looked up when it is wanted.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from .factors import categories_of, kind_of
 from .frames import Categories, Frame
 from .levels import met_levels, require_category
 from .progress import progress_bar
-from .rows import Rows
+from .rows import PartitionedRows, Rows
 
 
 @dataclass(slots=True)
@@ -67,7 +69,7 @@ def learn(
         If there is something to learn, but the rows can be read only once.
     """
     head = rows.head
-    categories: dict[str, _Levels] = {}
+    categories: dict[str, str | Expression] = {}
     states: dict[str, list[str]] = {}
     out = Learnt()
     for text in [*factors, *values]:
@@ -79,8 +81,7 @@ def learn(
             if known is not None:
                 out.levels[text] = known
             else:
-                column = inner if inner in head else Expression(inner, head)
-                categories[text] = _Levels(text, column)
+                categories[text] = inner if inner in head else Expression(inner, head)
     out.what = [*categories, *states]
     if not out.what:
         return out
@@ -92,22 +93,54 @@ def learn(
             "data set, or a list of frames"
         )
     wanted = sorted({c for names in states.values() for c in names})
-    parts: list[pd.DataFrame] = []
-    n_rows = 0
-    with progress_bar(rows.total, " rows", progress) as advance:
-        for frame in rows.frames():
-            for levels in categories.values():
-                levels.add(frame)
-            if wanted:
-                parts.append(frame.slice(wanted, 0, frame.n_rows))
-            n_rows += frame.n_rows
-            advance(frame.n_rows)
-    for text, found in categories.items():
-        out.levels[text] = found.total
-        require_category(text, found.total, n_rows)
-    training = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    if isinstance(rows, PartitionedRows):
+        found = rows.reduced(partial(_look_through, categories, wanted, False), _Seen.merged)
+    else:
+        found = _look_through(categories, wanted, progress, rows)
+    for text, levels in found.levels.items():
+        out.levels[text] = levels.total
+        require_category(text, levels.total, found.n_rows)
+    training = pd.concat(found.parts, ignore_index=True) if found.parts else pd.DataFrame()
     for text, variables in states.items():
         out.expressions[text] = Expression(text, head, training[variables])
+    return out
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What some rows show."""
+
+    levels: dict[str, _Levels]
+    parts: list[pd.DataFrame]
+    n_rows: int
+
+    @staticmethod
+    def merged(parts: list[_Seen]) -> _Seen:
+        """Return what all parts of the rows show."""
+        levels = {text: copy.copy(found) for text, found in parts[0].levels.items()}
+        for part in parts[1:]:
+            for text, found in part.levels.items():
+                levels[text].merge(found)
+        frames = [frame for part in parts for frame in part.parts]
+        return _Seen(levels, frames, sum(part.n_rows for part in parts))
+
+
+def _look_through(
+    categories: Mapping[str, str | Expression],
+    wanted: Sequence[str],
+    progress: bool | None,
+    rows: Rows,
+) -> _Seen:
+    """Return the levels of categories, and the values of some columns in all rows."""
+    out = _Seen({text: _Levels(text, column) for text, column in categories.items()}, [], 0)
+    with progress_bar(rows.total, " rows", progress) as advance:
+        for frame in rows.frames():
+            for levels in out.levels.values():
+                levels.add(frame)
+            if wanted:
+                out.parts.append(frame.slice(wanted, 0, frame.n_rows))
+            out.n_rows += frame.n_rows
+            advance(frame.n_rows)
     return out
 
 
@@ -132,6 +165,7 @@ class _Levels:
     def __init__(self, text: str, column: str | Expression) -> None:
         self._text, self._column = text, column
         self._met: pd.Index[Any] | None = None
+        self._own: pd.Index[Any] | None = None  # the column's levels, where last met
         self._is_ordered = True
 
     def add(self, frame: Frame) -> None:
@@ -141,14 +175,27 @@ class _Levels:
         self._is_ordered &= found.ordered_levels and isinstance(
             frame.column(self._column) if isinstance(self._column, str) else None, Categories
         )
+        self._meet(met, found.levels)
+        assert self._met is not None
+        if len(self._met):  # other rows may have some
+            require_category(self._text, self._met, max(frame.first_row + frame.n_rows, 20_000))
+
+    def merge(self, other: _Levels) -> None:
+        """Add the levels that were met in later rows."""
+        assert other._met is not None
+        assert other._own is not None
+        self._is_ordered &= other._is_ordered
+        self._meet(other._met, other._own)
+
+    def _meet(self, met: pd.Index[Any], own: pd.Index[Any]) -> None:
+        self._own = own
         if self._met is None:
             self._met = met
         elif not met.isin(self._met).all():
             self._met = self._met.append(met[~met.isin(self._met)])
             if self._is_ordered:  # in the order of the column's own levels, as far as they go
-                own = found.levels[found.levels.isin(self._met)]
+                own = own[own.isin(self._met)]
                 self._met = own.append(self._met[~self._met.isin(own)])
-        require_category(self._text, self._met, max(frame.first_row + frame.n_rows, 20_000))
 
     @property
     def total(self) -> pd.Index[Any]:

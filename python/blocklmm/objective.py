@@ -17,10 +17,9 @@ import numpy.typing as npt
 from . import _core
 from .design import Design
 from .machine import one_blas_thread
-from .statistics import RowStatistics
+from .statistics import Core, RowStatistics
 
 FloatArray = npt.NDArray[np.float64]
-Core = _core.BlockObjective | _core.SparseObjective
 
 
 class Structure:
@@ -128,7 +127,7 @@ class Objective:
 
     Parameters
     ----------
-    core : BlockObjective or SparseObjective
+    core : Core
     units : Units
     reml : bool
     n_threads : int
@@ -233,7 +232,7 @@ class Units:
     ----------
     design : Design
     statistics : RowStatistics
-    core : BlockObjective or SparseObjective
+    core : Core
     kept : sequence of int
         The columns of X that are in the model.
     cross : array of shape (columns, columns)
@@ -262,9 +261,9 @@ class Units:
         response_fit: FloatArray,
     ) -> None:
         self.structure = Structure(tuple(design.blocks))
-        self.n, self.p = statistics.core.n_rows_used, len(kept)
-        self.log_weights = statistics.core.log_weights
-        shift = np.asarray(statistics.core.shift)
+        self.n, self.p = statistics.totals.n_rows_used, len(kept)
+        self.log_weights = statistics.totals.log_weights
+        shift = np.asarray(statistics.totals.shift)
         z_scale = np.asarray(core.z_scale)
         m_scale = np.asarray(core.m_scale)
         self.x_scale, self.y_scale = m_scale[:-1], float(m_scale[-1])

@@ -100,7 +100,7 @@ class FittedParameters:
     @property
     def nobs(self) -> int:
         """Rows used."""
-        return int(self._problem.statistics.core.n_rows_used)
+        return int(self._problem.statistics.totals.n_rows_used)
 
     @property
     def ngroups(self) -> dict[str, int]:

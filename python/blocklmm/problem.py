@@ -29,9 +29,9 @@ from .formula import Formula
 from .frames import Frame
 from .groups import check_groups
 from .machine import memory_limit
-from .objective import Core, Objective, Structure, Units
+from .objective import Objective, Structure, Units
 from .optimize import FitOptions, Starts
-from .statistics import RowStatistics
+from .statistics import Core, RowStatistics
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -65,8 +65,8 @@ class Problem:
         Columns of X in the model, and those that depend on the columns before them.
     x_columns : list of int
         The former's place among the columns of the statistics.
-    core : BlockObjective or SparseObjective
-        The latter with several grouping factors.
+    core : Core
+        A SparseObjective with several grouping factors.
     units : Units
     groups_leave : float
         What the groups leave of the response's sum of squares where a second pass took their fits
@@ -96,7 +96,7 @@ class Problem:
         self._rank_deficient = rank_deficient
         self.structure = Structure(tuple(design.blocks))
         check_groups(statistics, formula, design)
-        cross = np.asarray(statistics.core.cross_products())
+        cross = np.asarray(statistics.totals.cross_products())
         _check_sizes(design, formula, cross)
         columns, y = np.array(design.x_columns, dtype=np.intp), design.n_columns - 1
         self.kept = list(_core.independent_columns(cross[np.ix_(columns, columns)], _DEPENDENT))
@@ -104,7 +104,7 @@ class Problem:
         if self.dropped and rank_deficient == "error":
             names = ", ".join(repr(design.x_names[k]) for k in self.dropped)
             raise RankDeficientError(f"columns of X depend on the columns before them: {names}")
-        n = statistics.core.n_rows_used
+        n = statistics.totals.n_rows_used
         if n <= len(self.kept):
             raise DataError(
                 f"{n} rows are too few for {len(self.kept)} fixed-effects coefficients and a "
@@ -114,11 +114,11 @@ class Problem:
         self.x_columns = [int(k) for k in columns]
         total = float(cross[y, y])
         _check_response(formula, statistics, total)
-        mean = float(statistics.core.sums[y]) / n
+        mean = float(statistics.totals.sums[y]) / n
         self.response_fingerprint = (
-            float(statistics.core.shift[y]) + mean,
-            float(statistics.core.plain_cross_products()[y, y]) - n * mean**2,
-            statistics.core.log_weights,
+            float(statistics.totals.shift[y]) + mean,
+            float(statistics.totals.plain_cross_products()[y, y]) - n * mean**2,
+            statistics.totals.log_weights,
         )
         self._cross = cross
 
@@ -134,17 +134,19 @@ class Problem:
             fixed_explain = False
         if fixed_explain:
             response_fit[columns] = coefficients
-        if isinstance(self.core, _core.BlockObjective):
+        if not isinstance(self.core, _core.SparseObjective):
             within, df_within = self._within(self.core)
             between = max(left - within, 0.0)
             saturated = df_within <= 0  # Z could fit any response: nothing is left by design
             groups_explain = can_read and within <= _NEARLY_EXACT * total and not saturated
             if groups_explain and not fixed_explain:
+                assert isinstance(self.core, _core.BlockObjective)
                 group_fits = [np.asarray(self.core.own_fits(statistics.core))]
             if not can_read:
                 self._require_digits(within / total)
             elif fixed_explain or groups_explain:
                 self._connect(statistics.refined(response_fit, group_fits, n_threads), response_fit)
+                assert not isinstance(self.core, _core.SparseObjective)
                 within, _ = self._within(self.core)
             spread = between / max(within, 1e-300) * max(df_within, 0) / n
             self._spread = float(np.sqrt(spread))
@@ -167,7 +169,7 @@ class Problem:
     @property
     def _total(self) -> float:
         """The sum of squares of the response in the statistics."""
-        return float(self.statistics.core.cross_products()[-1, -1])
+        return float(self.statistics.totals.cross_products()[-1, -1])
 
     def _require_digits(self, left: float) -> None:
         """Warn where statistics whose rows are gone hold little of what the model leaves."""
@@ -250,7 +252,7 @@ class Problem:
         """
         design = self.design
         out = np.zeros(self.structure.q)
-        cross = np.asarray(self.statistics.core.cross_products())
+        cross = np.asarray(self.statistics.totals.cross_products())
         for f in range(len(design.groups)):
             if design.term_groups.count(f) < 2:
                 continue
@@ -396,12 +398,12 @@ class Problem:
             except _core.TooLarge as error:
                 raise _too_large(statistics, error.args[0]) from None
         else:
-            self.core = _core.BlockObjective(
-                statistics.core, self.x_columns, self.structure.block_entries, n_threads
+            self.core = statistics.block_objective(
+                self.x_columns, self.structure.block_entries, n_threads
             )
         self.units = Units(self.design, statistics, self.core, self.kept, self._cross, response_fit)
 
-    def _within(self, core: _core.BlockObjective) -> tuple[float, int]:
+    def _within(self, core: _core.BlockObjective | _core.SpreadObjective) -> tuple[float, int]:
         """Return what X and Z leave of the response's sum of squares, and how many dimensions."""
         within = np.asarray(core.within)
         varying = np.flatnonzero(np.diag(within)[:-1] > 1e-10 * self.units.n)
@@ -444,7 +446,7 @@ def _check_sizes(design: Design, formula: Formula, cross: FloatArray) -> None:
 
 
 def _check_response(formula: Formula, statistics: RowStatistics, total: float) -> None:
-    core = statistics.core
+    core = statistics.totals
     shift = float(core.shift[-1])
     if total < 1e-280 and 0 < abs(shift) < 1e-130:
         raise DataError(f"{formula.response!r} is too small to be squared: multiply it")

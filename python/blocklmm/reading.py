@@ -153,22 +153,19 @@ class Reading:
             rows = None if is_complete else used_rows(self._design, frame, coded)
             self._unmet = self._design.still_unmet(self._unmet, frame, rows)
 
-    def finish(self) -> tuple[_core.Statistics, list[IntArray]]:
+    def finish(self, may_be_empty: bool = False) -> tuple[_core.Statistics, list[IntArray]]:
         """Close the pass; returns the statistics, and by factor the slots that have rows.
 
         Raises
         ------
         DataError
-            If no row is left.
+            If no row is left, and these are not rows of several sets.
         """
         core = self._core
         if core is None or core.n_rows_seen == 0:
             raise DataError("the data have no rows")
-        if core.n_rows_used == 0:
-            parts = ", ".join(f"{name!r}: {c}" for name, c in self._missing_values().items())
-            raise DataError(
-                f"no row is left: all {core.n_rows_seen} rows have a missing value ({parts})"
-            )
+        if not may_be_empty:
+            require_rows(core, self.dropped)
         return core, list(core.finish())
 
     @property
@@ -222,6 +219,15 @@ class Reading:
             weights_missing, first = core.missing[rest[0]] if kind == "numeric" else (0, [])
             if weights_missing:
                 raise DataError(f"weights are missing in {rows_phrase(weights_missing, first)}")
+
+
+def require_rows(core: _core.Statistics, dropped: Dropped) -> None:
+    """Raise a DataError if no row is left."""
+    if core.n_rows_used == 0:
+        parts = ", ".join(f"{name!r}: {c}" for name, c in dropped.by_column.items())
+        raise DataError(
+            f"no row is left: all {core.n_rows_seen} rows have a missing value ({parts})"
+        )
 
 
 def used_rows(

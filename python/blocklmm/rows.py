@@ -1,11 +1,13 @@
-"""Where the rows of a model come from: a frame in memory, or chunks that are read one by one."""
+"""Where the rows of a model come from: a frame, chunks read one by one, or partitions elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar, runtime_checkable
 
-from .frames import Frame
+from .frames import Categories, Frame
+
+Found = TypeVar("Found")
 
 
 class Rows(Protocol):
@@ -30,3 +32,29 @@ class Rows(Protocol):
     def frames(self, n_threads: int = 1) -> Iterator[Frame]:
         """Return the frames in order; whoever reads them may use so many threads."""
         ...
+
+
+@runtime_checkable
+class PartitionedRows(Rows, Protocol):
+    """Rows that lie in partitions on other machines, and are reduced there."""
+
+    def reduced(
+        self, of_part: Callable[[Frame], Found], merge: Callable[[list[Found]], Found]
+    ) -> Found:
+        """Return what is found of each partition, merged by a tree in the partitions' order.
+
+        Parameters
+        ----------
+        of_part, merge : callable
+            Functions that can be pickled. ``merge`` leaves what it merges as it is: what is lost
+            with a machine is merged once more.
+        """
+        ...
+
+
+def kind_of_column(frame: Frame, name: str) -> str:
+    """Return in words what a column holds, which is the same in all of its rows."""
+    column = frame.column(name)
+    if isinstance(column, Categories):
+        return "text or categories"
+    return "booleans" if column.is_boolean else "numbers"

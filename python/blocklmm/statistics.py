@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +22,7 @@ from .rows import Rows
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+Core = _core.BlockObjective | _core.SparseObjective | _core.SpreadObjective
 
 
 class GroupingFactor:
@@ -79,6 +81,8 @@ class RowStatistics:
         What columns are to be about, if not near the first rows' means.
     whole : int, optional
         A grouping factor whose records are to hold all cross products.
+    is_part : bool
+        Whether there are other rows, so that none of these need be left.
 
     Attributes
     ----------
@@ -106,6 +110,7 @@ class RowStatistics:
         progress: bool | None = None,
         shift: FloatArray | None = None,
         whole: int | None = None,
+        is_part: bool = False,
     ) -> None:
         labels = [_labels_of(rows, group) for group in design.groups]
         self._redo: tuple[Design, Rows] | None = design, rows
@@ -114,27 +119,31 @@ class RowStatistics:
             for frame in rows.frames(n_threads):
                 reading.add(frame)
                 advance(frame.n_rows)
-        self.core, slots = reading.finish()
+        self.core, slots = reading.finish(is_part)
         self.factors = [
             GroupingFactor(group, found.names, kept)
             for group, found, kept in zip(design.groups, labels, slots, strict=True)
         ]
         self.dropped = reading.dropped
         self.unmet_levels = reading.unmet_levels
-        self.passes = [] if isinstance(rows, Frame) else ["for the statistics"]
-        if self.passes and design.learnt:
-            self.passes.insert(0, f"for {', '.join(design.learnt)}")
+        self.passes = [] if isinstance(rows, Frame) else passes_over(design)
         if not rows.is_rereadable:
             self._redo = None
 
     @classmethod
     def of(
-        cls, core: _core.Statistics, factors: list[GroupingFactor], dropped: Dropped
+        cls,
+        core: _core.Statistics,
+        factors: list[GroupingFactor],
+        dropped: Dropped,
+        unmet_levels: dict[str, list[object]] | None = None,
+        redo: tuple[Design, Rows] | None = None,
     ) -> RowStatistics:
-        """Return statistics whose rows are not there."""
+        """Return statistics that were merged, whose rows are not there if they are not given."""
         out = cls.__new__(cls)
         out.core, out.factors, out.dropped = core, factors, dropped
-        out.unmet_levels, out.passes, out._redo = {}, [], None
+        out.unmet_levels, out._redo = unmet_levels or {}, redo
+        out.passes = [] if redo is None else passes_over(redo[0])
         return out
 
     def with_rows(self, design: Design, rows: Rows) -> RowStatistics:
@@ -142,6 +151,32 @@ class RowStatistics:
         out = self.with_core(self.core)
         out._redo = design, rows
         return out
+
+    def without_rows(self) -> RowStatistics:
+        """Return the same, that does not hold the rows."""
+        return self.of(self.core, self.factors, self.dropped, self.unmet_levels)
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether the statistics of each group are here too."""
+        return True
+
+    @property
+    def totals(self) -> _core.Statistics:
+        """What is of all rows: their number, cross products, sums, shift and weights."""
+        return self.core
+
+    def block_objective(
+        self, x_columns: Sequence[int], free_entries: Sequence[tuple[int, int]], n_threads: int
+    ) -> Core:
+        """Return the criterion of a model with one grouping factor, or none."""
+        return _core.BlockObjective(self.core, x_columns, free_entries, n_threads)
+
+    def modes(self, core: Core, **request: Any) -> dict[str, FloatArray]:
+        """Return what is wanted of the conditional modes of all groups of the only factor."""
+        assert isinstance(core, _core.BlockObjective)
+        groups = np.arange(self.factors[0].n_levels)
+        return core.modes(statistics=self.core, groups=groups, **request)
 
     @property
     def rows(self) -> Rows | None:
@@ -223,6 +258,12 @@ class RowStatistics:
         assert self._redo is not None
         out._redo = design, self._redo[1]
         return out
+
+
+def passes_over(design: Design) -> list[str]:
+    """Return what rows that are not in memory are read for before a fit."""
+    learnt = [f"for {', '.join(design.learnt)}"] if design.learnt else []
+    return [*learnt, "for the statistics"]
 
 
 def _labels_of(rows: Rows, group: tuple[str, ...]) -> Labels:

@@ -19,9 +19,10 @@ from typing import Any
 
 import narwhals.stable.v1 as nw
 
+from .distributed.dask_rows import DaskRows
 from .errors import BlocklmmError, DataError
-from .frames import Categories, Frame
-from .rows import Rows
+from .frames import Frame
+from .rows import Rows, kind_of_column
 
 _ROWS_A_BATCH = 1 << 17
 _HEAD_ROWS = 8 * 512  # what shifts are chosen from, in memory too
@@ -82,7 +83,7 @@ class Stream:
         self._rest: Iterator[Frame] | None = None
         self.head = self._found_head()
         self.head.known_names = engine.names or ()
-        self._kinds = {name: _kind(self.head, name) for name in self._wanted(self.head)}
+        self._kinds = {name: kind_of_column(self.head, name) for name in self._wanted(self.head)}
 
     def _wanted(self, frame: Frame) -> list[str]:
         return [name for name in frame.names if mentions(self._text, name)]
@@ -155,7 +156,7 @@ class Stream:
                     raise DataError(
                         f"{self._engine.name} has no column {name!r} from row {frame.first_row} on"
                     )
-                found = _kind(frame, name)
+                found = kind_of_column(frame, name)
                 if found != kind and frame.is_missing(name):
                     frame.forget_kind(name, self.head)
                 elif found != kind:
@@ -180,22 +181,26 @@ def mentioned(formula: str, columns: Mapping[str, Any]) -> str:
     return " ".join(texts)
 
 
-def as_rows(data: Any, text: str) -> Rows:
-    """Return data as rows of a model: a frame in memory, or a stream.
+def as_rows(data: Any, text: str, groups: str = "auto") -> Rows:
+    """Return data as rows of a model: a frame in memory, a stream, or partitions of Dask's.
 
     Parameters
     ----------
     data : any data frame, path or glob of Parquet files, pyarrow Dataset, RecordBatchReader or
-        Arrow C stream, Polars LazyFrame, DuckDB relation, iterable of data frames, or a function
-        that returns one
+        Arrow C stream, Polars LazyFrame, DuckDB relation, Dask data frame, iterable of data frames,
+        or a function that returns one
     text : str
         A formula, and the names of other columns.
+    groups : {"auto", "driver", "workers"}
+        Where the statistics of a Dask frame's groups are to be.
 
     Raises
     ------
     DataError
         If the data are none of these, have no rows, or can't be read.
     """
+    if nw.dependencies.is_dask_dataframe(data):
+        return DaskRows(data, lambda name: mentions(text, name), groups)
     engine = _engine_of(data)
     return Frame(data) if engine is None else Stream(engine, text)
 
@@ -411,10 +416,3 @@ def _duckdb(data: Any) -> Engine:
 def mentions(text: str, name: str) -> bool:
     """Tell whether a text has a column's name in it."""
     return re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", text) is not None
-
-
-def _kind(frame: Frame, name: str) -> str:
-    column = frame.column(name)
-    if isinstance(column, Categories):
-        return "text or categories"
-    return "booleans" if column.is_boolean else "numbers"

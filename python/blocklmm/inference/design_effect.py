@@ -120,7 +120,7 @@ def _inverse_diagonal(fit: FittedEffects) -> FloatArray:
     """Return the diagonal of (X'X)^-1, by way of the columns about their shift."""
     problem = fit._problem
     columns = [problem.design.x_columns[k] for k in problem.kept]
-    cross = np.asarray(problem.statistics.core.cross_products())[np.ix_(columns, columns)]
+    cross = np.asarray(problem.statistics.totals.cross_products())[np.ix_(columns, columns)]
     scale = np.sqrt(np.diag(cross))
     L = np.linalg.cholesky(cross / np.outer(scale, scale))
     half = np.linalg.solve(L, (problem.units.unshift / scale).T)

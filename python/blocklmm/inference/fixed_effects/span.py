@@ -80,7 +80,7 @@ class Span:
 
 def span_of(problem: Problem) -> Span:
     """Return the span of a problem's X."""
-    design, core, units = problem.design, problem.statistics.core, problem.units
+    design, core, units = problem.design, problem.statistics.totals, problem.units
     kept = np.asarray(problem.kept, dtype=np.intp)
     columns = np.asarray(design.x_columns, dtype=np.intp)[kept]
     cross = np.asarray(core.plain_cross_products())[np.ix_(columns, columns)]

@@ -12,9 +12,10 @@ from scipy.linalg import block_diag
 from blocklmm import _core
 from blocklmm.errors import ConvergenceWarning, DataError, InferenceError, warn
 from blocklmm.machine import memory_limit
-from blocklmm.objective import Core, Structure, blas_limit
+from blocklmm.objective import Structure, blas_limit
 from blocklmm.parameters import FittedParameters
 from blocklmm.problem import Problem
+from blocklmm.statistics import Core
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -117,7 +118,7 @@ class ReducedModel:
     def column_sizes(self) -> FloatArray:
         """Return the root mean squares of the columns of Z E C, shape (r,), the core's units."""
         problem, design = self.problem, self.problem.design
-        cross = np.asarray(problem.statistics.core.cross_products())
+        cross = np.asarray(problem.statistics.totals.cross_products())
         out = np.ones(self.effects.shape[1])
         for f, here, K in self.by_factor():
             columns = [design.z_columns[k] for k in design.members(f)]
@@ -216,7 +217,8 @@ class ReducedModel:
             If its criterion there is not that of the fit: they are not of the same rows.
         """
         factor = fit._problem.structure.matrix(fit.theta)
-        if self.problem.groups_leave < _CANCELLED or not self.has_own_columns:  # it can't be told
+        is_told = self.has_own_columns and self.problem.statistics.has_groups
+        if self.problem.groups_leave < _CANCELLED or not is_told:
             return ReducedFit(self, fit.objective, factor, fit.sigma, fit.converged)
         value = self._value(factor, fit.reml)
         if not abs(value - fit.objective) <= 1e-6 * (1 + abs(fit.objective)):

@@ -1,9 +1,7 @@
-#include "block_objective.hpp"
+#include "covariance_sums.hpp"
+
 #include "errors.hpp"
 #include "group_batches.hpp"
-
-// The sums of covariance_derivatives.hpp over groups, from three of them: A~_i, vec(J_i)vec(J_i)'
-// weighted with the entries of A~_i, and products of entries of A~_i.
 
 namespace blocklmm {
 namespace {
@@ -56,6 +54,7 @@ AddCovariances pick(Index q) {
 }
 
 Index packed(Index i, Index j) { return i >= j ? i * (i + 1) / 2 + j : j * (j + 1) / 2 + i; }
+Index triangle(Index n) { return n * (n + 1) / 2; }
 
 // The terms e_x e_y' of dT_k = e_a e_b' + e_b e_a'.
 std::vector<Entry> halves(Entry direction) {
@@ -66,24 +65,51 @@ std::vector<Entry> halves(Entry direction) {
 
 }  // namespace
 
-CovarianceDerivatives BlockObjective::covariance_derivatives(const Matrix& lambda,
-                                                             int n_threads) const {
-  const Index q = units_.q, m = units_.p + 1;
-  const Matrix N = evaluate(lambda, true, false, n_threads).inverse_factor;
-  const Sizes sizes{q, m};
-  const AddCovariances add = pick(q);
-  const Index n_batches = groups_.n_batches();
-  const Index n_tasks = (n_batches + kTaskBatches - 1) / kTaskBatches;
-  const CovariancePart shape(sizes);
-  const Index size = static_cast<Index>(shape.A.size() + shape.A_pairs.size() +
-                                        shape.moments.size() + shape.A_moments.size());
+CovarianceSums::CovarianceSums(Index q_, Index m_, Vector values_)
+    : q(q_), m(m_), values(std::move(values_)) {
+  require(values.size() == size(q, m), "the sums of q random effects and m columns");
+}
+
+Index CovarianceSums::size(Index q, Index m) {
+  const Index h = triangle(q), moments = triangle(q * m);
+  return h + triangle(h) + moments + h * moments;
+}
+
+double CovarianceSums::A(Index i, Index j) const { return values[packed(i, j)]; }
+
+double CovarianceSums::A_pairs(Index i, Index j, Index k, Index l) const {
+  return values[triangle(q) + packed(packed(i, j), packed(k, l))];
+}
+
+Matrix CovarianceSums::moments() const {
+  const Index h = triangle(q), n = q * m, start = h + triangle(h);
+  Matrix out(n, n);
+  for (Index i = 0, at = start; i < n; ++i)
+    for (Index j = 0; j <= i; ++j) out(i, j) = out(j, i) = values[at++];
+  return out;
+}
+
+Matrix CovarianceSums::A_moments(Index a, Index b) const {
+  const Index h = triangle(q), n = q * m, k = packed(a, b);
+  const Index start = h + triangle(h) + triangle(n);
+  Matrix out(n, n);
+  for (Index i = 0, at = start + k; i < n; ++i)
+    for (Index j = 0; j <= i; ++j, at += h) out(i, j) = out(j, i) = values[at];
+  return out;
+}
+
+CovarianceSums covariance_sums(const PackedGroups& groups, const Matrix& lambda, const Matrix& N,
+                               int n_threads) {
+  const Sizes sizes{lambda.rows(), N.rows()};
+  const AddCovariances add = pick(sizes.q);
+  const GroupTasks tasks(groups);
+  const Index size = CovarianceSums::size(sizes.q, sizes.m);
   const bool is_graded = loses_digits(lambda);
-  std::vector<Vector> sum_of(static_cast<std::size_t>(n_tasks));
-  for_each_task(n_tasks, n_threads, [&](Index task) {
+  std::vector<Vector> sum_of(static_cast<std::size_t>(tasks.n));
+  for_each_task(tasks.n, n_threads, [&](Index task) {
     Workspace work(sizes, is_graded);
     CovariancePart part(sizes);
-    add(groups_, task * kTaskBatches, std::min(n_batches, (task + 1) * kTaskBatches), lambda.data(),
-        N.data(), sizes, work, part);
+    add(groups, tasks.begin(task), tasks.end(task), lambda.data(), N.data(), sizes, work, part);
     Vector sum(size);
     Index at = 0;
     for (const LaneVector* lanes : {&part.A, &part.A_pairs, &part.moments, &part.A_moments})
@@ -92,15 +118,41 @@ CovarianceDerivatives BlockObjective::covariance_derivatives(const Matrix& lambd
   });
   PairwiseSum<Vector> total;
   for (Vector& sum : sum_of) total.add(std::move(sum));
-  const Vector sums = total.total(Vector::Zero(size));
-  const double* A = sums.data();
-  const double* A_pairs = A + shape.A.size();
-  const double* moments = A_pairs + shape.A_pairs.size();
-  const double* A_moments = moments + shape.moments.size();
-  const Index h = sizes.triangle();
+  return {sizes.q, sizes.m, total.total(Vector::Zero(size))};
+}
+
+Matrix moments_in_basis(const Matrix& moments, const Matrix& K, Index q) {
+  const Index m = K.rows();
+  Matrix from_right = Matrix::Zero(q * m, q * m), out = from_right;
+  for (Index beta = 0; beta < m; ++beta)
+    for (Index b = 0; b < m; ++b)
+      from_right.middleCols(beta * q, q) += K(b, beta) * moments.middleCols(b * q, q);
+  for (Index alpha = 0; alpha < m; ++alpha)
+    for (Index a = 0; a < m; ++a)
+      out.middleRows(alpha * q, q) += K(a, alpha) * from_right.middleRows(a * q, q);
+  return out;
+}
+
+CovarianceDerivatives covariance_derivatives(const CovarianceSums& sums, const Matrix& K,
+                                             const std::vector<Entry>& free_entries) {
+  const Index q = sums.q, m = sums.m;
+  // M(alpha, beta) of rows x and v: J(x, alpha) J(v, beta)
+  const auto of_rows = [&](const Matrix& moments, Index x, Index v) {
+    Matrix out(m, m);
+    for (Index alpha = 0; alpha < m; ++alpha)
+      for (Index beta = 0; beta < m; ++beta)
+        out(alpha, beta) = moments(alpha * q + x, beta * q + v);
+    return out;
+  };
+  const Matrix moments = moments_in_basis(sums.moments(), K, q);
+  std::vector<Matrix> A_moments(static_cast<std::size_t>(triangle(q)));
+  for (Index i = 0; i < q; ++i)
+    for (Index j = 0; j <= i; ++j)
+      A_moments[static_cast<std::size_t>(packed(i, j))] =
+          moments_in_basis(sums.A_moments(i, j), K, q);
 
   CovarianceDerivatives out;
-  for (const auto& [a, b] : free_)
+  for (const auto& [a, b] : free_entries)
     if (a <= b) out.directions.emplace_back(a, b);
   const auto n = static_cast<Index>(out.directions.size());
   out.traces.resize(n);
@@ -110,10 +162,8 @@ CovarianceDerivatives BlockObjective::covariance_derivatives(const Matrix& lambd
     out.traces[k] = 0;
     Matrix S = Matrix::Zero(m, m);
     for (const auto& [x, y] : halves(direction)) {
-      out.traces[k] += A[packed(x, y)];
-      for (Index alpha = 0; alpha < m; ++alpha)
-        for (Index beta = 0; beta < m; ++beta)
-          S(alpha, beta) -= moments[packed(alpha * q + x, beta * q + y)];
+      out.traces[k] += sums.A(x, y);
+      S -= of_rows(moments, x, y);
     }
     out.S.push_back(std::move(S));
     for (Index l = 0; l < n; ++l) {
@@ -122,10 +172,8 @@ CovarianceDerivatives BlockObjective::covariance_derivatives(const Matrix& lambd
       for (const auto& [x, y] : halves(direction))
         for (const auto& [u, v] : halves(out.directions[static_cast<std::size_t>(l)])) {
           // (J'e_x)(e_y'A~ e_u)(e_v'J) and tr(A~ e_x e_y'A~ e_u e_v')
-          pairs += A_pairs[packed(packed(v, x), packed(y, u))];
-          for (Index alpha = 0; alpha < m; ++alpha)
-            for (Index beta = 0; beta < m; ++beta)
-              Q(alpha, beta) += A_moments[packed(alpha * q + x, beta * q + v) * h + packed(y, u)];
+          pairs += sums.A_pairs(v, x, y, u);
+          Q += of_rows(A_moments[static_cast<std::size_t>(packed(y, u))], x, v);
         }
       out.Q.push_back(std::move(Q));
       out.trace_pairs(k, l) = pairs;

@@ -1,0 +1,1 @@
+"""Rows and groups on other machines, by Dask."""
