@@ -149,27 +149,35 @@ def test_values_that_can_not_be_used_are_named_with_their_partition(data):
         bl.lmer("y ~ t + (1 | g)", ddf[ddf.y > 1e9])
 
 
-@pytest.mark.usefixtures("local")
-def test_labels_of_two_kinds_are_refused(data):
-    def halved(part):
-        return part.assign(g=part["g"] + (0.5 if part.index[0] > 0 else 0.0))
+def as_text(part, column):
+    """Numbers become text, but in the first partition."""
+    return part.assign(**{column: part[column].astype(str)}) if part.index[0] > 0 else part
 
-    ddf = dd.from_pandas(data, npartitions=2)
-    ddf = ddf.map_partitions(halved, meta=data.astype({"g": float}).head(0))
-    with pytest.raises(bl.DataError, match=r"'g' has labels of two kinds: integer .* real"):
-        bl.lmer("y ~ t + (1 | g)", ddf)
+
+def text_in_places(data, column, npartitions=2):
+    with dask.config.set({"dataframe.convert-string": False}):
+        ddf = dd.from_pandas(data, npartitions=npartitions)
+        return ddf.map_partitions(as_text, column, meta=ddf._meta)
 
 
 @pytest.mark.usefixtures("local")
 def test_columns_that_change_their_kind_are_refused(data):
-    def as_text(part):
-        return part.assign(t=part["t"].astype(str)) if part.index[0] > 0 else part
-
-    with dask.config.set({"dataframe.convert-string": False}):
-        ddf = dd.from_pandas(data[["y", "t", "g"]], npartitions=2)
-        ddf = ddf.map_partitions(as_text, meta=ddf._meta)
-        with pytest.raises(bl.DataError, match=r"'t'.* holds numbers .* categories in partition 1"):
+    numbers = data[["y", "t", "g"]]
+    for column in ("t", "g"):
+        ddf = text_in_places(numbers, column)
+        wanted = rf"'{column}'.* holds numbers .* categories in partition 1"
+        with pytest.raises(bl.DataError, match=wanted):
             bl.lmer("y ~ t + (1 | g)", ddf)
+
+
+@pytest.mark.usefixtures("local")
+def test_a_partition_without_a_value_has_columns_of_any_kind(data):
+    data = data[["y", "t", "arm", "g"]].astype({"t": object, "arm": object})
+    data.loc[:999, "arm"] = None
+    data.loc[1000:1999, "t"] = None
+    with dask.config.set({"dataframe.convert-string": False}):
+        ddf = dd.from_pandas(data, npartitions=4)
+    assert_same(bl.lmer("y ~ t + arm + (1 | g)", ddf), bl.lmer("y ~ t + arm + (1 | g)", data))
 
 
 def test_what_is_no_dask_frame_is_refused(data):
@@ -225,10 +233,11 @@ def dies_once(part, marker):
 
 
 @pytest.mark.usefixtures("client")
-def test_a_worker_killed_during_the_reduction_is_made_up_for(data, tmp_path):
+@pytest.mark.parametrize("groups", ["driver", "workers"])
+def test_a_worker_killed_during_the_reduction_is_made_up_for(data, tmp_path, groups):
     marker = str(tmp_path / "died")
     ddf = dd.from_pandas(data, npartitions=4)
     ddf = ddf.map_partitions(dies_once, marker, meta=ddf._meta)
-    found = bl.lmer("y ~ t + (t | g)", ddf)
+    found = bl.SufficientStatistics.from_dask("y ~ t + (t | g)", ddf, groups=groups).fit()
     assert os.path.exists(marker)
     assert_same(found, bl.lmer("y ~ t + (t | g)", data))

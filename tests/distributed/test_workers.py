@@ -9,6 +9,7 @@ import pickle
 import signal
 
 import blocklmm as bl
+import dask
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
@@ -158,14 +159,29 @@ def test_many_groups_stay_on_the_workers_by_themselves(data, monkeypatch, most, 
         found.design_effect()
 
 
+def halved(part):
+    return part.assign(g=part["g"] + (0.5 * (part["g"] % 2) if part.index[0] > 0 else 0.0))
+
+
+@pytest.mark.usefixtures("client")
+def test_whole_labels_are_the_same_among_integers_and_reals(data):
+    data = data.assign(g=data["g"].astype(float))
+    ddf = dd.from_pandas(data, npartitions=2)
+    ddf = ddf.map_partitions(halved, meta=data.head(0))
+    statistics = bl.SufficientStatistics.from_dask("y ~ t + (1 | g)", ddf, groups="workers")
+    with dask.config.set(scheduler="synchronous"):
+        pooled = ddf.compute()
+    assert statistics.ngroups["g"] == pooled["g"].nunique() > 300
+    assert_same(statistics.fit(), bl.lmer("y ~ t + (1 | g)", pooled))
+
+
 @pytest.mark.usefixtures("client")
 def test_labels_of_two_kinds_are_refused(data):
-    def halved(part):
-        return part.assign(g=part["g"] + (0.5 if part.index[0] > 0 else 0.0))
-
-    ddf = dd.from_pandas(data, npartitions=2)
-    ddf = ddf.map_partitions(halved, meta=data.astype({"g": float}).head(0))
-    with pytest.raises(bl.DataError, match=r"'g' has labels of two kinds"):
+    text = data.assign(g=data["g"].astype(str))
+    parts = [dd.from_pandas(rows, npartitions=1) for rows in (data[:2000], text[2000:])]
+    delayed = [part.to_delayed()[0] for part in parts]
+    ddf = dd.from_delayed(delayed, meta=parts[0]._meta, verify_meta=False)
+    with pytest.raises(bl.DataError, match=r"'g'"):
         bl.SufficientStatistics.from_dask("y ~ t + (1 | g)", ddf, groups="workers")
 
 
@@ -198,11 +214,12 @@ def test_without_its_client_a_fit_says_so(cluster, data):
         fit.ranef()
 
 
-def test_hashes_do_not_depend_on_how_integers_are_stored():
+def test_hashes_do_not_depend_on_how_labels_are_stored():
     values = np.array([-3, 0, 5, 2**31 - 1])
-    kinds = [np.int32, np.int64]
-    a, b = (_hashes([pd.Index(values.astype(kind))]) for kind in kinds)
+    kinds = [np.int32, np.int64, np.float64]
+    a, b, c = (_hashes([pd.Index(values.astype(kind))]) for kind in kinds)
     np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(a, c)
     texts = [pd.Index(["a", "b"], dtype=dtype) for dtype in (object, "string")]
     np.testing.assert_array_equal(*(_hashes([text]) for text in texts))
 

@@ -63,7 +63,7 @@ def split(n_buckets: int, part: PartStatistics | None) -> list[PartStatistics | 
 
 def kind_of_labels(labels: pd.Index[Any]) -> str:
     """Return in words what labels are."""
-    kinds = {"b": "boolean", "i": "integer", "u": "integer", "f": "real"}
+    kinds = {"b": "boolean", "i": "number", "u": "number", "f": "number"}
     return kinds.get(labels.dtype.kind, "text")
 
 
@@ -72,8 +72,10 @@ def _hashes(labels: Sequence[pd.Index[Any]]) -> npt.NDArray[np.uint64]:
     out = np.zeros(len(labels[0]), dtype=np.uint64)
     for part in labels:
         values = part.to_numpy()
-        if kind_of_labels(part) == "integer":
-            values = values.astype(np.int64)
+        if (
+            kind_of_labels(part) == "number"
+        ):  # whole ones are integers in some parts, reals in others
+            values = values.astype(np.float64) + 0.0
         elif kind_of_labels(part) == "text":
             values = values.astype(object)
         found = pd.util.hash_array(values, categorize=False)
