@@ -99,12 +99,12 @@ class Problem:
         cross = np.asarray(statistics.totals.cross_products())
         _check_sizes(design, formula, cross)
         columns, y = np.array(design.x_columns, dtype=np.intp), design.n_columns - 1
-        self.kept = list(_core.independent_columns(cross[np.ix_(columns, columns)], _DEPENDENT))
+        n = statistics.totals.n_rows_used  # no more columns than rows are independent
+        self.kept = list(_core.independent_columns(cross[np.ix_(columns, columns)], _DEPENDENT))[:n]
         self.dropped = sorted(set(range(len(columns))) - set(self.kept))
         if self.dropped and rank_deficient == "error":
             names = ", ".join(repr(design.x_names[k]) for k in self.dropped)
             raise RankDeficientError(f"columns of X depend on the columns before them: {names}")
-        n = statistics.totals.n_rows_used
         if n <= len(self.kept):
             raise DataError(
                 f"{n} rows are too few for {len(self.kept)} fixed-effects coefficients and a "
