@@ -9,7 +9,7 @@ Statistics Statistics::without(Index level, Index n_random) const {
   const std::vector<Index>& columns = all.columns();
   const auto u = static_cast<Index>(columns.size());
   require(all.n_random() == u && n_random >= 1 && n_random < u, "records of all cross products");
-  State left = state();
+  State left = state_of_totals();
   left.n_rows_used -= all.n_rows(level);
   for (Index a = 0; a < u; ++a)
     for (Index b = a; b < u; ++b) {
@@ -19,9 +19,8 @@ Statistics Statistics::without(Index level, Index n_random) const {
           all.record(level)[all.position(a, b)];
     }
   const LevelRecords wanted(columns, n_random, 0);
-  FactorState& records = left.factors[0];
   const Matrix& fits = group_fits(0);
-  records = {columns, n_random, n_groups() - 1, {}, Matrix()};
+  FactorState records{columns, n_random, n_groups() - 1, {}, Matrix()};
   if (fits.size()) records.group_fits.resize(n_random, n_groups() - 1);
   for (Index i = 0; i < n_groups(); ++i) {
     if (i == level) continue;
@@ -30,6 +29,7 @@ Statistics Statistics::without(Index level, Index n_random) const {
     records.records.insert(records.records.end(), record, record + wanted.size());
     if (fits.size()) records.group_fits.col(i - (i > level)) = fits.col(i).head(n_random);
   }
+  left.factors.push_back(std::move(records));
   return Statistics(std::move(left));
 }
 

@@ -6,6 +6,25 @@
 // The same rows with another response, or with other random effects: sums of the sums.
 
 namespace blocklmm {
+namespace {
+
+// Pairs of the factors that stay, by their new numbers (-1: gone), each with its blocks changed.
+template <class Change>  // change(from, to): sets to.block_size and to.values
+std::vector<PairBlocks> changed_pairs(const std::vector<PairBlocks>& all,
+                                      const std::vector<Index>& number, const Change& change) {
+  std::vector<PairBlocks> out;
+  for (const PairBlocks& from : all) {
+    const Index major = number[static_cast<std::size_t>(from.major)];
+    const Index minor = number[static_cast<std::size_t>(from.minor)];
+    if (major < 0 || minor < 0) continue;
+    PairBlocks to{major, minor, 1, from.start, from.level, {}};
+    change(from, to);
+    out.push_back(std::move(to));
+  }
+  return out;
+}
+
+}  // namespace
 
 void Statistics::replace_response(const Response& response) {
   require(finished_ && response.Zy.size() == factors_.size(), "Z'y of each factor");
@@ -75,9 +94,7 @@ Statistics Statistics::with_effects(const Effects& effects) const {
     whole.replace_response(whole_response());
     return whole.with_effects(effects);
   }
-  State out = state();
-  out.factors.clear();
-  out.pairs.clear();
+  State out = state_of_totals();
   std::vector<Index> number(factors_.size(), -1);
   for (const auto& [f, K] : effects) {
     require(f >= 0 && f < n_factors() && K.rows() == factor(f).n_random() && K.cols() > 0,
@@ -108,32 +125,23 @@ Statistics Statistics::with_effects(const Effects& effects) const {
     number[static_cast<std::size_t>(f)] = static_cast<Index>(out.factors.size());
     out.factors.push_back(std::move(state));
   }
-  for (const PairBlocks& pairs : pairs_) {
-    const Index major = number[static_cast<std::size_t>(pairs.major)];
-    const Index minor = number[static_cast<std::size_t>(pairs.minor)];
-    if (major < 0 || minor < 0) continue;
-    const Matrix& K = effects[static_cast<std::size_t>(major)].second;
-    const Matrix& L = effects[static_cast<std::size_t>(minor)].second;
-    PairBlocks changed = pairs;
-    changed.major = major;
-    changed.minor = minor;
-    changed.block_size = K.cols() * L.cols();
-    changed.values.resize(static_cast<std::size_t>(pairs.n_pairs() * changed.block_size));
-    for (Index k = 0; k < pairs.n_pairs(); ++k)
-      Eigen::Map<Matrix>(changed.values.data() + k * changed.block_size, K.cols(), L.cols()) =
+  out.pairs = changed_pairs(pairs_, number, [&](const PairBlocks& from, PairBlocks& to) {
+    const Matrix& K = effects[static_cast<std::size_t>(to.major)].second;
+    const Matrix& L = effects[static_cast<std::size_t>(to.minor)].second;
+    to.block_size = K.cols() * L.cols();
+    to.values.resize(static_cast<std::size_t>(from.n_pairs() * to.block_size));
+    for (Index k = 0; k < from.n_pairs(); ++k)
+      Eigen::Map<Matrix>(to.values.data() + k * to.block_size, K.cols(), L.cols()) =
           K.transpose() *
-          Eigen::Map<const Matrix>(pairs.values.data() + k * pairs.block_size, K.rows(), L.rows()) *
+          Eigen::Map<const Matrix>(from.values.data() + k * from.block_size, K.rows(), L.rows()) *
           L;
-    out.pairs.push_back(std::move(changed));
-  }
+  });
   return Statistics(std::move(out));
 }
 
 Statistics Statistics::restricted(const std::vector<Selection>& selections) const {
   require(finished_ && !has_group_fits(), "closed statistics, without group fits");
-  State out = state();
-  out.factors.clear();
-  out.pairs.clear();
+  State out = state_of_totals();
   std::vector<Index> number(factors_.size(), -1);
   for (const auto& [f, own, others] : selections) {
     require(f >= 0 && f < n_factors() && number[static_cast<std::size_t>(f)] < 0, "a factor");
@@ -165,25 +173,17 @@ Statistics Statistics::restricted(const std::vector<Selection>& selections) cons
     number[static_cast<std::size_t>(f)] = static_cast<Index>(out.factors.size());
     out.factors.push_back(std::move(state));
   }
-  for (const PairBlocks& pairs : pairs_) {
-    const Index major = number[static_cast<std::size_t>(pairs.major)];
-    const Index minor = number[static_cast<std::size_t>(pairs.minor)];
-    if (major < 0 || minor < 0) continue;
-    const std::vector<Index>& rows = selections[static_cast<std::size_t>(major)].own;
-    const std::vector<Index>& columns = selections[static_cast<std::size_t>(minor)].own;
-    const Index q = factor(pairs.major).n_random();
-    PairBlocks chosen = pairs;
-    chosen.major = major;
-    chosen.minor = minor;
-    chosen.block_size = static_cast<Index>(rows.size() * columns.size());
-    chosen.values.clear();
-    for (Index k = 0; k < pairs.n_pairs(); ++k)
+  out.pairs = changed_pairs(pairs_, number, [&](const PairBlocks& from, PairBlocks& to) {
+    const std::vector<Index>& rows = selections[static_cast<std::size_t>(to.major)].own;
+    const std::vector<Index>& columns = selections[static_cast<std::size_t>(to.minor)].own;
+    const Index q = factor(from.major).n_random();
+    to.block_size = static_cast<Index>(rows.size() * columns.size());
+    for (Index k = 0; k < from.n_pairs(); ++k)
       for (const Index b : columns)
         for (const Index a : rows)
-          chosen.values.push_back(
-              pairs.values[static_cast<std::size_t>(k * pairs.block_size + a + q * b)]);
-    out.pairs.push_back(std::move(chosen));
-  }
+          to.values.push_back(
+              from.values[static_cast<std::size_t>(k * from.block_size + a + q * b)]);
+  });
   return Statistics(std::move(out));
 }
 

@@ -393,14 +393,19 @@ Matrix Statistics::plain_cross_products() const {
   return unpacked(plan_.weight >= 0 ? plain_ : cross_);
 }
 
-Statistics::State Statistics::state() const {
+Statistics::State Statistics::state_of_totals() const {
   const Vector zero = Vector::Zero(packed_size());
-  std::vector<FactorState> factors;
+  return {n_columns(), n_rows_used_,       n_rows_seen_,       log_weights_, shift_,
+          sums_,       cross_.total(zero), plain_.total(zero), {},           {}};
+}
+
+Statistics::State Statistics::state() const {
+  State out = state_of_totals();
   for (Index f = 0; f < n_factors(); ++f)
-    factors.push_back({factor(f).columns(), factor(f).n_random(), factor(f).n_levels(),
-                       factor(f).values(), group_fits(f)});
-  return {n_columns(), n_rows_used_,       n_rows_seen_,       log_weights_,       shift_,
-          sums_,       cross_.total(zero), plain_.total(zero), std::move(factors), pairs_};
+    out.factors.push_back({factor(f).columns(), factor(f).n_random(), factor(f).n_levels(),
+                           factor(f).values(), group_fits(f)});
+  out.pairs = pairs_;
+  return out;
 }
 
 Statistics::Statistics(State state)

@@ -172,6 +172,7 @@ class Statistics {
     std::vector<PairBlocks> pairs;
   };
   State state() const;
+  State state_of_totals() const;  // without factors and pairs
   explicit Statistics(State state);
 
   // By source, then by factor; the last entry of `infinite` is for products and differences of
