@@ -248,15 +248,42 @@ class Frame:
         values = column.rows(0, self.n_rows)
         return values.dtype.kind == "f" and bool(np.isnan(values).all())
 
-    def forget_kind(self, name: str, like: Frame) -> None:
-        """Take a column without values to be of the kind that it is in another frame."""
-        known = like.column(name)
-        if isinstance(known, Categories):
-            self._columns[name] = _empty_categories(name, self.n_rows)
-        else:
-            values = np.full(self.n_rows, np.nan)
-            self._columns[name] = Numbers(name, values, known.is_boolean)
-        self._emptied.add(name)
+    def kind(self, name: str) -> str:
+        """Return in words what a column holds, which is the same in all rows of a model."""
+        column = self.column(name)
+        if isinstance(column, Categories):
+            return "text or categories"
+        return "booleans" if column.is_boolean else "numbers"
+
+    def require_kinds(self, kinds: Mapping[str, str], source: str, where: str) -> None:
+        """Raise a DataError where a column is gone or has another kind than in the first rows.
+
+        A column without values is taken to be of the kind wanted.
+
+        Parameters
+        ----------
+        kinds : mapping of column to str
+            As from :meth:`kind`.
+        source, where : str
+            What is read, and which part of it this is: for messages.
+        """
+        for name, kind in kinds.items():
+            if name not in self:
+                raise DataError(f"{source} has no column {name!r} {where}")
+            found = self.kind(name)
+            if found == kind:
+                continue
+            if not self.is_missing(name):
+                raise DataError(
+                    f"column {name!r} of {source} holds {kind} in its first rows, but {found} "
+                    f"{where}: make it the same everywhere"
+                )
+            if kind == "text or categories":
+                self._columns[name] = _empty_categories(name, self.n_rows)
+            else:
+                values = np.full(self.n_rows, np.nan)
+                self._columns[name] = Numbers(name, values, is_boolean=kind == "booleans")
+            self._emptied.add(name)
 
     def texts(self, name: str) -> tuple[Array, Array, Array | None] | None:
         """Return a column of text as Arrow holds it, or None for any other.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar, runtime_checkable
 
-from .frames import Categories, Frame
+from .frames import Frame
 
 Found = TypeVar("Found")
 
@@ -52,9 +52,14 @@ class PartitionedRows(Rows, Protocol):
         ...
 
 
-def kind_of_column(frame: Frame, name: str) -> str:
-    """Return in words what a column holds, which is the same in all of its rows."""
-    column = frame.column(name)
-    if isinstance(column, Categories):
-        return "text or categories"
-    return "booleans" if column.is_boolean else "numbers"
+def first_with_values(frames: Iterable[Frame], is_wanted: Callable[[str], bool]) -> Frame | None:
+    """Return the first frame that has a value in every column wanted; the first, if none has.
+
+    None, where there are no frames.
+    """
+    first = None
+    for frame in frames:
+        first = frame if first is None else first
+        if not any(frame.is_missing(name) for name in frame.names if is_wanted(name)):
+            return frame
+    return first

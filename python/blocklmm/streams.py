@@ -22,7 +22,7 @@ import narwhals.stable.v1 as nw
 from .distributed.dask_rows import DaskRows
 from .errors import BlocklmmError, DataError
 from .frames import Frame
-from .rows import Rows, kind_of_column
+from .rows import Rows, first_with_values
 
 _ROWS_A_BATCH = 1 << 17
 _HEAD_ROWS = 8 * 512  # what shifts are chosen from, in memory too
@@ -83,34 +83,32 @@ class Stream:
         self._rest: Iterator[Frame] | None = None
         self.head = self._found_head()
         self.head.known_names = engine.names or ()
-        self._kinds = {name: kind_of_column(self.head, name) for name in self._wanted(self.head)}
+        self._kinds = {n: self.head.kind(n) for n in self.head.names if self._is_wanted(n)}
 
-    def _wanted(self, frame: Frame) -> list[str]:
-        return [name for name in frame.names if mentions(self._text, name)]
+    def _is_wanted(self, name: str) -> bool:
+        return mentions(self._text, name)
 
     def _found_head(self) -> Frame:
         """Return the first frame that has a value in every column; the first, if none has."""
-        first: Frame | None = None
-        if self._engine.head is not None:
-            first = next(self._frames(self._engine.head, self._columns), None)
-        if first is not None and not self._lacks_values(first):
-            return first
         read: list[Frame] = []
+
+        def kept(tables: Iterator[Frame]) -> Iterator[Frame]:
+            for frame in tables:
+                read.append(frame)
+                yield frame
+
         tables = self._tables()
-        for frame in tables:
-            read += [] if self.is_rereadable else [frame]
-            first = frame if first is None else first
-            if not self._lacks_values(frame):
-                first = frame
-                break
+        if self.is_rereadable:
+            heads: Iterator[Frame] = iter(())
+            if self._engine.head is not None:
+                heads = self._frames(self._engine.head, self._columns)
+            first = first_with_values(chain(heads, tables), self._is_wanted)
+        else:
+            first = first_with_values(kept(tables), self._is_wanted)
+            self._rest = chain(read, tables)
         if first is None:
             raise DataError(f"the data have no rows: {self._engine.name} is empty")
-        if not self.is_rereadable:
-            self._rest = chain(read, tables)
         return first
-
-    def _lacks_values(self, frame: Frame) -> bool:
-        return any(frame.is_missing(name) for name in self._wanted(frame))
 
     def frames(self, n_threads: int = 1) -> Iterator[Frame]:
         """Return the frames in order.
@@ -151,19 +149,8 @@ class Stream:
 
     def _checked(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         for frame in frames:
-            for name, kind in self._kinds.items():
-                if name not in frame:
-                    raise DataError(
-                        f"{self._engine.name} has no column {name!r} from row {frame.first_row} on"
-                    )
-                found = kind_of_column(frame, name)
-                if found != kind and frame.is_missing(name):
-                    frame.forget_kind(name, self.head)
-                elif found != kind:
-                    raise DataError(
-                        f"column {name!r} of {self._engine.name} holds {kind} in its first rows, "
-                        f"but {found} from row {frame.first_row} on: make it the same everywhere"
-                    )
+            where = f"from row {frame.first_row} on"
+            frame.require_kinds(self._kinds, self._engine.name, where)
             yield frame
 
 

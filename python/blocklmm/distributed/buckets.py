@@ -72,11 +72,10 @@ def _hashes(labels: Sequence[pd.Index[Any]]) -> npt.NDArray[np.uint64]:
     out = np.zeros(len(labels[0]), dtype=np.uint64)
     for part in labels:
         values = part.to_numpy()
-        if (
-            kind_of_labels(part) == "number"
-        ):  # whole ones are integers in some parts, reals in others
+        kind = kind_of_labels(part)
+        if kind == "number":  # whole ones are integers in some parts, reals in others
             values = values.astype(np.float64) + 0.0
-        elif kind_of_labels(part) == "text":
+        elif kind == "text":
             values = values.astype(object)
         found = pd.util.hash_array(values, categorize=False)
         out = out * np.uint64(0x9E3779B97F4A7C15) + found

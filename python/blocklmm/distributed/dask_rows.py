@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from blocklmm.errors import BlocklmmError, DataError
 from blocklmm.frames import Frame
-from blocklmm.rows import kind_of_column
+from blocklmm.rows import first_with_values
 
 from .graphs import computed, tree
 
@@ -16,11 +16,6 @@ Found = TypeVar("Found")
 Kinds = dict[str, str]
 
 _HEAD_ROWS = 8 * 512  # what shifts are chosen from, as of other rows
-_EXAMPLES: dict[str, list[Any]] = {
-    "numbers": [0.0],
-    "booleans": [True],
-    "text or categories": ["a"],
-}
 
 
 class DaskRows:
@@ -59,11 +54,12 @@ class DaskRows:
         self.partitions: list[Any] = (data[chosen] if chosen else data).to_delayed()
         first_rows = delayed(_first_rows, pure=False)
         heads = (computed(first_rows(part), self.partitions) for part in self.partitions)
-        self.head = _with_values((Frame(found) for found in heads if len(found)), is_mentioned)
-        self.head.known_names = names
-        self._kinds = {
-            name: kind_of_column(self.head, name) for name in self.head.names if is_mentioned(name)
-        }
+        head = first_with_values((Frame(found) for found in heads if len(found)), is_mentioned)
+        if head is None:
+            raise DataError("the data have no rows: the Dask frame is empty")
+        self.head = head
+        head.known_names = names
+        self._kinds = {name: head.kind(name) for name in head.names if is_mentioned(name)}
 
     def frames(self, n_threads: int = 1) -> Iterator[Frame]:  # noqa: ARG002
         """Return the partitions one by one: for passes that need them here.
@@ -120,18 +116,6 @@ def _first_rows(part: Any) -> Any:
     return part.head(_HEAD_ROWS)
 
 
-def _with_values(heads: Iterator[Frame], is_mentioned: Callable[[str], bool]) -> Frame:
-    """Return the first frame that has a value in every column; the first, if none has."""
-    first = None
-    for head in heads:
-        first = head if first is None else first
-        if not any(head.is_missing(name) for name in head.names if is_mentioned(name)):
-            return head
-    if first is None:
-        raise DataError("the data have no rows: the Dask frame is empty")
-    return first
-
-
 def _reduce_part(plan: bytes, number: int, part: Any) -> Any:
     of_part, kinds = pickle.loads(plan)
     frame = _frame_of(part, number, kinds)
@@ -152,13 +136,5 @@ def _frame_of(part: Any, number: int, kinds: Kinds, first_row: int = 0) -> Frame
     if len(part) == 0:
         return None
     frame = Frame(part, first_row)
-    for name, kind in kinds.items():
-        found = kind_of_column(frame, name)
-        if found != kind and frame.is_missing(name):
-            frame.forget_kind(name, Frame({name: _EXAMPLES[kind]}))
-        elif found != kind:
-            raise DataError(
-                f"column {name!r} of the Dask frame holds {kind} in its first rows, but {found} in "
-                f"partition {number}: make it the same everywhere"
-            )
+    frame.require_kinds(kinds, "the Dask frame", f"in partition {number}")
     return frame
