@@ -56,9 +56,6 @@ def change_of_columns(
     """
     delta = shift - new_shift
     M = np.eye(of.n_columns)
-    ones = np.zeros(of.n_columns)
-    if of.ones is not None:
-        np.add.at(ones, of.x_columns, of.ones)
     anchors = {
         of.z_columns[k]: of.z_columns[anchor]
         for k, anchor in enumerate(of.z_anchor)
@@ -66,7 +63,7 @@ def change_of_columns(
     }
     for column in np.flatnonzero(delta).tolist():
         if of.ones is not None:
-            M[:, column] += delta[column] * ones
+            M[:, column] += delta[column] * of.constant
         else:
             M[anchors[column], column] += delta[column]
     centres = list(zip(of.inner_shifts, to.inner_shifts, strict=True))

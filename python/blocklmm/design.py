@@ -127,6 +127,19 @@ class Design:
         """A text that mentions all columns that the design reads."""
         return " ".join([self.formula.text, *(source.label for source in self.sources)])
 
+    @property
+    def constant(self) -> FloatArray | None:
+        """Coefficients of the columns of U that make a constant one: X's, else Z's; or None."""
+        out = np.zeros(self.n_columns)
+        if self.ones is not None:
+            np.add.at(out, self.x_columns, self.ones)
+            return out
+        anchor = next((k for k in self.z_anchor if k >= 0), None)
+        if anchor is None:
+            return None
+        out[self.z_columns[anchor]] = 1.0
+        return out
+
     def source_name(self, source: int) -> str:
         """Return the name of a source for messages."""
         return self.sources[source].label

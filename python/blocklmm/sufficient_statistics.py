@@ -16,13 +16,14 @@ from .columns import build
 from .design import Design
 from .disclosure import small_cells
 from .distributed.dask_rows import require_dask_frame
-from .errors import DataError, OptionError, PrivacyWarning, did_you_mean, warn
+from .errors import OptionError, PrivacyWarning, warn
 from .fit import LinearMixedFit, estimate
 from .formula import parse
 from .gathering import gather, read
 from .merging import merge, merged
 from .optimize import FitOptions
 from .problem import Problem
+from .removable_groups import for_fits, require_removable, without_group
 from .saved_statistics import restored, saved
 from .statistics import RowStatistics
 from .statistics_file import read as read_file
@@ -38,8 +39,8 @@ class SufficientStatistics:
 
     Over the rows of each group i, A_i = Z_i'Z_i and D_i = Z_i'[X_i y_i]; over all rows
     C = [X y]'[X y]; for groups of two factors that meet, Z_i'Z_j. They are made by
-    :meth:`from_data` or :meth:`load`. Those of several sets of rows are added with ``+``, matched
-    on the labels of groups, whose rows may be in several sets.
+    :meth:`from_data`, :meth:`from_dask` or :meth:`load`. Those of several sets of rows are added
+    with ``+``, matched on the labels of groups, whose rows may be in several sets.
 
     Attributes
     ----------
@@ -67,7 +68,7 @@ class SufficientStatistics:
     """
 
     def __init__(self) -> None:
-        raise TypeError("make statistics by from_data() or load()")
+        raise TypeError("make statistics by from_data(), from_dask() or load()")
 
     @classmethod
     def _of(
@@ -211,7 +212,7 @@ class SufficientStatistics:
                 rows.head.column(name)
         design = build(parsed, rows, **columns, progress=progress)
         if keep_groups:
-            _require_removable(design)
+            require_removable(design)
         design, statistics = gather(
             design, rows, columns, missing, n_threads, progress, 0 if keep_groups else None
         )
@@ -330,25 +331,7 @@ class SufficientStatistics:
                 "to subtract a group its own cross products are needed: make the statistics with "
                 "keep_groups=True"
             )
-        factor = self._statistics.factors[0]
-        parts = factor.names.parts(factor.slots)
-        wanted = label if isinstance(label, tuple) else (label,)
-        is_it = np.ones(factor.n_levels, dtype=bool)
-        if len(wanted) != len(parts):
-            raise DataError(f"a group of {factor.name!r} has {len(parts)} labels, not {label!r}")
-        for part, value in zip(parts, wanted, strict=True):
-            is_it &= np.asarray(part == value)
-        place = np.flatnonzero(is_it)
-        if len(place) == 0:
-            hint = did_you_mean(str(label), map(str, factor.levels[:10_000]))
-            raise DataError(f"{factor.name!r} has no level {label!r}.{hint}")
-        if factor.n_levels == 1:
-            raise DataError(
-                f"{label!r} is the only level of {factor.name!r}: nothing would be left"
-            )
-        core = self._statistics.core.removed(int(place[0]), _ones(self._design))
-        kept = type(factor)(factor.group, factor.names, np.delete(factor.slots, place[0]))
-        self._statistics = RowStatistics.of(core, [kept], self._statistics.dropped)
+        self._statistics = without_group(self._design, self._statistics, label)
         self._is_shared = False
         return self
 
@@ -471,31 +454,6 @@ class SufficientStatistics:
 
     def _plain(self) -> RowStatistics:
         """Return the statistics as a fit needs them."""
-        mine = self._statistics
         if not self._keeps_groups:
-            return mine
-        q = len(self._design.z_columns)
-        others = range(q, len(self._design.record_columns(0)))
-        core = mine.core.restricted([(0, list(range(q)), list(others))])
-        return RowStatistics.of(core, mine.factors, mine.dropped)
-
-
-def _require_removable(design: Design) -> None:
-    if len(design.groups) != 1:
-        raise OptionError("keep_groups is for models with one grouping factor")
-    if design.weight >= 0:
-        raise OptionError("keep_groups is for models without weights")
-    if not _ones(design).any():
-        raise OptionError("keep_groups needs an intercept, fixed or random")
-
-
-def _ones(design: Design) -> FloatArray:
-    """Return coefficients of the columns that make a constant one; zeros where there are none."""
-    out = np.zeros(design.n_columns)
-    if design.ones is not None:
-        np.add.at(out, design.x_columns, design.ones)
-    else:
-        anchors = [k for k in design.z_anchor if k >= 0]
-        if anchors:
-            out[design.z_columns[anchors[0]]] = 1.0
-    return out
+            return self._statistics
+        return for_fits(self._design, self._statistics)
