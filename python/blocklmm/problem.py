@@ -114,12 +114,7 @@ class Problem:
         self.x_columns = [int(k) for k in columns]
         total = float(cross[y, y])
         _check_response(formula, statistics, total)
-        mean = float(statistics.totals.sums[y]) / n
-        self.response_fingerprint = (
-            float(statistics.totals.shift[y]) + mean,
-            float(statistics.totals.plain_cross_products()[y, y]) - n * mean**2,
-            statistics.totals.log_weights,
-        )
+        self.response_fingerprint = _fingerprint(statistics.totals)
         self._cross = cross
 
         # Cross products of y lose the digits of a residual where the fixed effects, or they and
@@ -128,10 +123,8 @@ class Problem:
         self._connect(statistics, np.zeros(y), n_threads)
         coefficients, left = _least_squares(cross, columns)
         can_read = statistics.rows is not None
-        fixed_explain = left <= _NEARLY_EXACT * total
+        fixed_explain = can_read and left <= _NEARLY_EXACT * total
         response_fit, group_fits = np.zeros(y), None
-        if not can_read:
-            fixed_explain = False
         if fixed_explain:
             response_fit[columns] = coefficients
         if not isinstance(self.core, _core.SparseObjective):
@@ -145,11 +138,12 @@ class Problem:
             if not can_read:
                 self._require_digits(within / total)
             elif fixed_explain or groups_explain:
-                self._connect(statistics.refined(response_fit, group_fits, n_threads), response_fit)
+                self._connect(
+                    statistics.refined(response_fit, group_fits, n_threads), response_fit, n_threads
+                )
                 assert not isinstance(self.core, _core.SparseObjective)
                 within, _ = self._within(self.core)
-            spread = between / max(within, 1e-300) * max(df_within, 0) / n
-            self._spread = float(np.sqrt(spread))
+            self._spread = _spread(between, within, df_within, n)
             self.groups_leave = within / total if group_fits is not None else 1.0
             if (left if saturated else within) <= _NO_RESIDUAL * total:
                 raise self._explained()
@@ -316,14 +310,8 @@ class Problem:
             within, df_within = out._within(out.core)
             if within <= _NEARLY_EXACT * total and df_within > 0:
                 return None
-            between = max(left - within, 0.0)
-            out._spread = float(np.sqrt(between / max(within, 1e-300) * max(df_within, 0) / n))
-        mean = float(core.sums[y]) / n
-        out.response_fingerprint = (
-            float(core.shift[y]) + mean,
-            float(core.plain_cross_products()[y, y]) - n * mean**2,
-            core.log_weights,
-        )
+            out._spread = _spread(max(left - within, 0.0), within, df_within, n)
+        out.response_fingerprint = _fingerprint(core)
         out.design, out._cross, out.groups_leave = design, cross, 1.0
         return out
 
@@ -443,6 +431,18 @@ def _check_sizes(design: Design, formula: Formula, cross: FloatArray) -> None:
                     "estimated: its column is zero, or constant beside an intercept, in all rows"
                 )
         at += width
+
+
+def _fingerprint(totals: _core.Statistics) -> tuple[float, float, float]:
+    """Return the response's mean, sum of squares about it, and the weights: what tells it."""
+    mean = float(totals.sums[-1]) / totals.n_rows_used
+    squares = float(totals.plain_cross_products()[-1, -1]) - totals.n_rows_used * mean**2
+    return float(totals.shift[-1]) + mean, squares, totals.log_weights
+
+
+def _spread(between: float, within: float, df_within: int, n: int) -> float:
+    """Return lambda by the sums of squares between groups and within them, to start from."""
+    return float(np.sqrt(between / max(within, 1e-300) * max(df_within, 0) / n))
 
 
 def _check_response(formula: Formula, statistics: RowStatistics, total: float) -> None:
