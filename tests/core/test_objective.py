@@ -184,8 +184,16 @@ def test_threads_change_no_bit():
 
 
 def test_dependent_columns_are_refused():
-    design = dense.random_design(2, 1, p=3)
-    design.X[:, 2] = 0  # of other dependent columns rounding may leave a pivot of either sign
+    # rounding may leave a pivot of either sign; a multiple of two of a column that is orthogonal
+    # to Z, with 4^3 rows of squares one, leaves exactly zero
+    column = np.tile([1.0, -1.0, 1.0, -1.0], 16)
+    design = dense.Design(
+        np.random.default_rng(2).normal(size=64),
+        np.column_stack([column, 2 * column]),
+        np.ones((64, 1)),
+        np.repeat(np.arange(16), 4),
+        np.ones(64),
+    )
     core = dense.objective(design)
     with pytest.raises(_core.NotPositiveDefinite):
         evaluate(core, np.zeros((1, 1)), True)
