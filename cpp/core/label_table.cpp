@@ -11,7 +11,7 @@ namespace {
 
 constexpr Index kMost = std::numeric_limits<std::int32_t>::max();
 constexpr Index kPrefetch = 16;
-// A range of labels may be so many times as long as there were rows, and this much longer.
+// A range of labels may be so many times as long as there are labels, and this much longer.
 constexpr double kSparsest = 8;
 constexpr double kShortRange = 1 << 20;
 
@@ -32,7 +32,6 @@ void IntegerLabels::code(const Source& source, const std::uint8_t* missing, Inde
   for (Index first = 0; first < n; first += kBlockRows) {
     const Index rows = std::min(kBlockRows, n - first);
     read_labels(source, 0, first, rows, labels);
-    n_seen_ += rows;
     if (missing) {  // any label that is known, or will be, stands in
       const std::uint8_t* is_missing = missing + first;
       const auto known = std::find(is_missing, is_missing + rows, 0) - is_missing;
@@ -43,20 +42,9 @@ void IntegerLabels::code(const Source& source, const std::uint8_t* missing, Inde
       for (Index r = 0; r < rows; ++r)
         if (is_missing[r]) labels[r] = labels[known];
     }
-    if (!is_hashed_) {
-      const auto [low, high] = std::minmax_element(labels, labels + rows);
-      if (!spans(*low, *high)) {
-        is_hashed_ = true;
-        number_ = {};
-        while (hashed_.is_full(static_cast<Index>(labels_.size()))) hashed_.clear_and_grow();
-        for (std::size_t k = 0; k < labels_.size(); ++k)
-          hashed_.put(hash_of(labels_[k]), static_cast<std::int32_t>(k));
-      }
-    }
-    if (is_hashed_)
-      code_by_hash(labels, rows, slots + first);
-    else
-      code_by_range(labels, rows, slots + first);
+    for (Index r = 0; r < rows;)
+      r += is_hashed_ ? code_by_hash(labels + r, rows - r, slots + first + r)
+                      : code_by_range(labels + r, rows - r, slots + first + r);
     if (missing)
       for (Index r = 0; r < rows; ++r)
         if (missing[first + r]) slots[first + r] = -1;
@@ -76,7 +64,7 @@ bool IntegerLabels::spans(std::int64_t low, std::int64_t high) {
     last = std::max(last, low_ + size - 1);
   }
   const double span = static_cast<double>(last) - static_cast<double>(first) + 1;
-  if (span > kSparsest * static_cast<double>(n_seen_) + kShortRange) return false;
+  if (span > kSparsest * static_cast<double>(labels_.size()) + kShortRange) return false;
   // half as much again on the side that grows, so that it need not grow each time
   const auto room = static_cast<std::int64_t>(span / 2);
   constexpr auto kLeast = std::numeric_limits<std::int64_t>::min();
@@ -96,15 +84,24 @@ std::int32_t IntegerLabels::add(std::int64_t label) {
   return static_cast<std::int32_t>(labels_.size() - 1);
 }
 
-void IntegerLabels::code_by_range(const std::int64_t* labels, Index n, std::int32_t* slots) {
+// Both return how many rows are coded: all, or those before the other way is to be taken.
+Index IntegerLabels::code_by_range(const std::int64_t* labels, Index n, std::int32_t* slots) {
+  const auto [low, high] = std::minmax_element(labels, labels + n);
+  if (!spans(*low, *high)) {
+    hash_all();
+    return 0;
+  }
   for (Index r = 0; r < n; ++r) {
+    if (r + kPrefetch < n)
+      __builtin_prefetch(&number_[static_cast<std::size_t>(labels[r + kPrefetch] - low_)], 1);
     std::int32_t& number = number_[static_cast<std::size_t>(labels[r] - low_)];
     if (number < 0) number = add(labels[r]);
     slots[r] = number;
   }
+  return n;
 }
 
-void IntegerLabels::code_by_hash(const std::int64_t* labels, Index n, std::int32_t* slots) {
+Index IntegerLabels::code_by_hash(const std::int64_t* labels, Index n, std::int32_t* slots) {
   for (Index r = 0; r < n; ++r) {
     if (r + kPrefetch < n) hashed_.prefetch(hash_of(labels[r + kPrefetch]));
     if (r > 0 && labels[r] == labels[r - 1]) {
@@ -116,16 +113,33 @@ void IntegerLabels::code_by_hash(const std::int64_t* labels, Index n, std::int32
         hash, [&](std::int32_t k) { return labels_[static_cast<std::size_t>(k)] == labels[r]; });
     if (number < 0) {
       number = add(labels[r]);
-      if (hashed_.is_full(static_cast<Index>(labels_.size()))) {
-        hashed_.clear_and_grow();
-        for (std::size_t k = 0; k < labels_.size(); ++k)
-          hashed_.put(hash_of(labels_[k]), static_cast<std::int32_t>(k));
-      } else {
-        hashed_.put(hash, number);
-      }
+      hashed_.put(hash, number);
     }
     slots[r] = number;
+    if (hashed_.is_full(static_cast<Index>(labels_.size())) && !find_range()) hash_all();
+    if (!is_hashed_) return r + 1;
   }
+  return n;
+}
+
+void IntegerLabels::hash_all() {
+  is_hashed_ = true;
+  number_ = {};
+  while (hashed_.is_full(static_cast<Index>(labels_.size()))) hashed_.clear_and_grow();
+  for (std::size_t k = 0; k < labels_.size(); ++k)
+    hashed_.put(hash_of(labels_[k]), static_cast<std::int32_t>(k));
+}
+
+// Leaves hashing where the labels turn out to lie close together, as those of shuffled rows do once
+// enough are known.
+bool IntegerLabels::find_range() {
+  const auto [low, high] = std::minmax_element(labels_.begin(), labels_.end());
+  if (!spans(*low, *high)) return false;
+  for (std::size_t k = 0; k < labels_.size(); ++k)
+    number_[static_cast<std::size_t>(labels_[k] - low_)] = static_cast<std::int32_t>(k);
+  is_hashed_ = false;
+  hashed_ = {};
+  return true;
 }
 
 std::string_view TextLabels::label(Index number) const {

@@ -38,7 +38,8 @@ class HashedNumbers {
   std::vector<std::uint32_t> table_ = std::vector<std::uint32_t>(1024, 0);
 };
 
-// Integers. While they lie close together, a table over their range tells the number at once.
+// Integers. Where they lie close together, a table over their range tells the number at once; else
+// they are hashed. Which of both is looked at again when a table is full.
 class IntegerLabels {
  public:
   // slots[r]: the number of row r's label; -1 where `missing` (may be null) says so.
@@ -48,15 +49,16 @@ class IntegerLabels {
  private:
   std::int32_t add(std::int64_t label);
   bool spans(std::int64_t low, std::int64_t high);
-  void code_by_range(const std::int64_t* labels, Index n, std::int32_t* slots);
-  void code_by_hash(const std::int64_t* labels, Index n, std::int32_t* slots);
+  void hash_all();
+  bool find_range();
+  Index code_by_range(const std::int64_t* labels, Index n, std::int32_t* slots);
+  Index code_by_hash(const std::int64_t* labels, Index n, std::int32_t* slots);
 
   std::vector<std::int64_t> labels_;
   bool is_hashed_ = false;
   std::int64_t low_ = 0;              // the range's first label
   std::vector<std::int32_t> number_;  // by label - low_, or -1
   HashedNumbers hashed_;
-  Index n_seen_ = 0;
 };
 
 // Texts, as bytes of UTF-8.

@@ -4,6 +4,7 @@ namespace blocklmm {
 namespace {
 
 constexpr Index kPrefetch = 12;
+constexpr Index kCacheLine = 8;  // doubles
 
 template <Index Q, Index U>
 BLOCKLMM_INLINE void add_records_body(const Block& block, const OwnRows& own, Index q_any,
@@ -11,8 +12,10 @@ BLOCKLMM_INLINE void add_records_body(const Block& block, const OwnRows& own, In
   const Index q = Q ? Q : q_any, u = U ? U : u_any;
   const double* values = block.column(0);
   for (Index k = 0; k < own.n; ++k) {
-    if (k + kPrefetch < own.n)
-      __builtin_prefetch(records + own.slot[k + kPrefetch] * record_size, 1);
+    if (k + kPrefetch < own.n) {
+      const double* ahead = records + own.slot[k + kPrefetch] * record_size;
+      for (Index at = 0; at < record_size; at += kCacheLine) __builtin_prefetch(ahead + at, 1);
+    }
     double* sum = records + own.slot[k] * record_size;
     const double* row = values + own.row[k];
     *sum++ += 1;

@@ -99,6 +99,16 @@ def test_numbers_stay_where_a_range_becomes_a_hash(far):
     check_integers([(near, None), ([far, near[0], far], None), (near[::-1], None), ([far], None)])
 
 
+@pytest.mark.parametrize("far", [None, LEAST, 10**12])
+def test_shuffled_labels_turn_out_to_lie_close(far):
+    """A few labels seem far apart; with all of them there is one in each place, or almost."""
+    rng = np.random.default_rng(5)
+    labels = 7 + 5 * rng.permutation(600_000)  # three times the short range
+    chunks = [(block.tolist(), None) for block in np.array_split(labels, 7)]
+    middle = [] if far is None else [([far], None)]
+    check_integers([*chunks[:5], *middle, *chunks[5:], chunks[0]])
+
+
 def test_many_integers_in_a_hash():
     """More than its first tables hold, all far apart."""
     rng = np.random.default_rng(3)
