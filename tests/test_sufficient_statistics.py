@@ -306,6 +306,16 @@ def test_groups_are_taken_away(seed):
         assert_same(found.fit(), bl.lmer(MODELS["slopes"][0], pd.concat([data, gone])))
 
 
+@pytest.mark.parametrize("size", [1e4, 1e6, 1e8])
+def test_a_group_far_larger_than_the_others_leaves_nothing_behind(size):
+    is_far = DATA["g"] == 3
+    data = DATA.assign(y=DATA["y"].where(~is_far, size * DATA["y"]))
+    found = of("slopes", data, keep_groups=True).subtract_group(3).fit()
+    alone = bl.lmer(MODELS["slopes"][0], data[~is_far])
+    assert found.objective == pytest.approx(alone.objective, rel=1e-12)
+    assert found.theta == pytest.approx(alone.theta, rel=1e-7)
+
+
 def test_joint_groups_are_taken_away():
     formula = "y ~ z + (z | name:room)"
     found = SufficientStatistics.from_data(formula, DATA, keep_groups=True)

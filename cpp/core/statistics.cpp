@@ -363,9 +363,8 @@ Index Statistics::packed_place(Index i, Index j) {
   return (tile * kTile + i % kTile) * kTile + j % kTile;
 }
 
-Matrix Statistics::unpacked(const PairwiseSum<Vector>& sum) const {
+Matrix Statistics::unpacked(const Vector& packed) const {
   const Index u = n_columns();
-  const Vector packed = sum.total(Vector::Zero(packed_size()));
   Matrix C(u, u);
   for (Index i = 0; i < u; ++i)
     for (Index j = 0; j <= i; ++j) {
@@ -387,10 +386,12 @@ bool Statistics::has_group_fits() const {
   return false;
 }
 
-Matrix Statistics::cross_products() const { return unpacked(cross_); }
+Matrix Statistics::cross_products() const {
+  return unpacked(cross_.total(Vector::Zero(packed_size())));
+}
 
 Matrix Statistics::plain_cross_products() const {
-  return unpacked(plan_.weight >= 0 ? plain_ : cross_);
+  return unpacked((plan_.weight >= 0 ? plain_ : cross_).total(Vector::Zero(packed_size())));
 }
 
 Statistics::State Statistics::state_of_totals() const {

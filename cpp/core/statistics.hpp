@@ -186,7 +186,8 @@ class Statistics {
   Index packed_size() const;
   Response whole_response() const;
   static Index packed_place(Index i, Index j);
-  Matrix unpacked(const PairwiseSum<Vector>& sum) const;
+  Matrix unpacked(const Vector& packed) const;
+  Vector cross_of_others(Index level) const;
   Vector packed(const Matrix& C) const;
   bool has_group_fits() const;
   void choose_shift(const std::vector<Source>& sources, Index n_rows);
