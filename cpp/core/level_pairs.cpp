@@ -20,6 +20,22 @@ std::size_t hash_of(std::uint64_t key) {
 
 }  // namespace
 
+bool PairBlocks::are_of(Index n_major, Index n_minor, Index size) const {
+  if (block_size != size || static_cast<Index>(values.size()) != n_pairs() * size) return false;
+  if (static_cast<Index>(start.size()) != n_major + 1) return false;
+  if (start.front() != 0 || start.back() != n_pairs()) return false;
+  for (std::size_t i = 0; i + 1 < start.size(); ++i) {
+    if (start[i] > start[i + 1] || start[i + 1] > n_pairs()) return false;
+    std::int32_t before = -1;
+    for (Index k = start[i]; k < start[i + 1]; ++k) {
+      const std::int32_t l = level[static_cast<std::size_t>(k)];
+      if (l <= before || l >= n_minor) return false;
+      before = l;
+    }
+  }
+  return true;
+}
+
 std::uint32_t LevelPairs::Stripe::find_or_add(std::uint64_t key, std::size_t block_size) {
   if (2 * (keys.size() + 1) > table.size()) grow();
   const std::size_t mask = table.size() - 1;

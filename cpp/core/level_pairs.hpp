@@ -7,8 +7,9 @@
 #include "stripes.hpp"
 
 // The cross products Z_i'Z_j of two grouping factors, for the pairs of levels that meet in a row.
-// The factor with more levels is the major one (with more slots, while rows come in). Pairs are found by hashing; most rows of a nested
-// or sorted factor need no hash, because its level met the same partner the last time.
+// The factor with more levels is the major one (with more slots, while rows come in). Pairs are found
+// by hashing; most rows of a nested or sorted factor need no hash, because its level met the same
+// partner the last time.
 
 namespace blocklmm {
 
@@ -22,6 +23,8 @@ struct PairBlocks {
   std::vector<double> values;
 
   Index n_pairs() const { return static_cast<Index>(level.size()); }
+  // Whether sizes and numbers are those of pairs of so many levels, with blocks of so many numbers.
+  bool are_of(Index n_major, Index n_minor, Index size) const;
   // Each level of the major factor meets one of the minor: the major is nested in the minor.
   bool is_nested() const { return n_pairs() + 1 == static_cast<Index>(start.size()); }
 };

@@ -420,12 +420,24 @@ Statistics::Statistics(State state)
       pairs_(std::move(state.pairs)) {
   plan_.columns.assign(static_cast<std::size_t>(state.n_columns), 0);
   plan_.weight = state.plain.isZero(0.0) ? -1 : 0;
-  require(state.shift.size() == state.n_columns && state.cross.size() == packed_size(),
-          "a saved state whose sizes disagree");
+  const char* sizes = "a saved state whose sizes disagree";
+  require(state.shift.size() == state.n_columns && state.sums.size() == state.n_columns, sizes);
+  require(state.cross.size() == packed_size() && state.plain.size() == packed_size(), sizes);
   for (FactorState& factor : state.factors) {
+    for (const Index j : factor.columns)
+      require(j == kNoColumn || (j >= 0 && j < state.n_columns), "a column of a saved factor");
+    const Matrix& fits = factor.group_fits;
+    require(!fits.size() || (fits.rows() == factor.n_random && fits.cols() == factor.n_levels),
+            sizes);
     factors_.emplace_back(factor.columns, factor.n_random, factor.n_levels);
     factors_.back().restore(factor.records);
     group_fits_.push_back(std::move(factor.group_fits));
+  }
+  for (const PairBlocks& pairs : pairs_) {
+    const Index f = pairs.major, g = pairs.minor;
+    require(f >= 0 && f < n_factors() && g >= 0 && g < n_factors() && f != g, sizes);
+    const Index size = this->factor(f).n_random() * this->factor(g).n_random();
+    require(pairs.are_of(this->factor(f).n_levels(), this->factor(g).n_levels(), size), sizes);
   }
   cross_.add(state.cross);
   plain_.add(state.plain);

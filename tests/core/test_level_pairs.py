@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+from blocklmm import _core
 
 from . import several
 
@@ -90,6 +91,23 @@ def test_pickled_statistics_are_the_same():
             np.testing.assert_array_equal(a, b)
     for f in range(len(design.factors)):
         np.testing.assert_array_equal(core.level_products(f), other.level_products(f))
+
+
+@pytest.mark.parametrize(
+    ("place", "wrong"), [(3, 1), (3, -1), (3, 10**6), (4, -(2**31)), (4, 10**6)]
+)
+def test_saved_pairs_are_checked(place, wrong):
+    """Of what is restored nothing is read beyond its end."""
+    design = several.random_design(3, "crossed", (1, 1), n=200)
+    state = list(several.statistics(design).state())
+    pairs = [list(two) for two in state[-1]]
+    for at in (0, len(pairs[0][place]) // 2, -1):
+        changed = pairs[0][place].copy()
+        changed[at] = wrong if changed[at] != wrong else 0
+        broken = [(*pairs[0][:place], changed, *pairs[0][place + 1 :])]
+        with pytest.raises(ValueError, match="sizes disagree"):
+            _core.Statistics.restored((*state[:-1], broken))
+    _core.Statistics.restored(tuple(state))
 
 
 def test_plans_are_checked():
