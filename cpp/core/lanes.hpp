@@ -84,7 +84,25 @@ struct LaneAllocator {
     return false;
   }
 };
+// The same for arrays that are written before they are read: resize() leaves new elements alone, so
+// that whoever writes them, maybe in several threads, is the first to touch their pages.
+template <class T>
+struct RawLaneAllocator : LaneAllocator<T> {
+  template <class U>
+  struct rebind {
+    using other = RawLaneAllocator<U>;
+  };
+  template <class U>
+  void construct(U* p) {
+    ::new (static_cast<void*>(p)) U;
+  }
+  template <class U>
+  void construct(U* p, const U& value) {
+    ::new (static_cast<void*>(p)) U(value);
+  }
+};
 using LaneVector = std::vector<Lanes, LaneAllocator<Lanes>>;
+using RawLaneVector = std::vector<Lanes, RawLaneAllocator<Lanes>>;
 using AlignedVector = std::vector<double, LaneAllocator<double>>;
 
 }  // namespace blocklmm

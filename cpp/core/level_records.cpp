@@ -46,6 +46,7 @@ void LevelRecords::merge(const LevelRecords& other, const std::vector<Index>& le
 
 std::vector<Index> LevelRecords::finish() {
   std::vector<Index> kept;
+  kept.reserve(static_cast<std::size_t>(n_levels_));
   for (Index i = 0; i < n_levels_; ++i) {
     if (n_rows(i) == 0) continue;
     const auto to = static_cast<Index>(kept.size());

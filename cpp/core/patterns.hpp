@@ -57,7 +57,7 @@ class PackedGroups {
   }
   void append(const Matrix& R, const Eigen::Ref<const Vector>& vec_Y, double multiplicity);
   Index n_packed_ = 0, n_batches_ = 0, batch_size_ = 0;
-  LaneVector data_;
+  RawLaneVector data_;
   bool keeps_members_ = false;
   std::vector<Pattern> patterns_;
   std::vector<Single> singles_;  // groups of no pattern, where there are patterns

@@ -23,6 +23,8 @@ SingularVectors left_singular_vectors(const Matrix& B) {
   return all_of(Eigen::BDCSVD<Matrix>(B, Eigen::ComputeThinU), false);
 }
 
+Vector singular_values(const Matrix& B) { return Eigen::JacobiSVD<Matrix>(B).singularValues(); }
+
 SingularVectors graded_singular_vectors(Matrix Y) {
   const Index n = Y.cols();
   if (n > kRotated)

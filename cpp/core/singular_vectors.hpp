@@ -11,6 +11,8 @@ struct SingularVectors {
 };
 SingularVectors left_singular_vectors(const Matrix& B);  // U and s
 
+Vector singular_values(const Matrix& B);
+
 // Of a square Y whose columns are of very different lengths. Up to some size the columns are
 // rotated until they are orthogonal (Hestenes 1958; Demmel & Veselic 1992): whatever the lengths,
 // each singular vector is as exact as if they were equal.

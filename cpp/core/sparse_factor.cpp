@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "errors.hpp"
+#include "singular_vectors.hpp"
 
 namespace blocklmm {
 namespace {
@@ -103,7 +104,7 @@ double SparseFactor::factor(const std::vector<Matrix>& lambdas, const std::vecto
     prior.lambda = lambdas[f];
     prior.T.noalias() = prior.lambda * prior.lambda.transpose();
     const Matrix scaled = units[f].asDiagonal() * prior.lambda;
-    const Vector sizes = scaled.jacobiSvd().singularValues();
+    const Vector sizes = singular_values(scaled);
     prior.is_regular = sizes.minCoeff() > kRegular * std::max(1.0, 1e-2 * sizes.maxCoeff());
     if (prior.is_regular) {
       prior.inverse_lambda = prior.lambda.inverse();
