@@ -6,54 +6,20 @@ frames, of the columns that are wanted, with one kind for each column from first
 
 from __future__ import annotations
 
-import glob
 import os
-import queue
 import re
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
 import narwhals.stable.v1 as nw
 
 from .distributed.dask_rows import DaskRows
+from .engine import HEAD_ROWS, ROWS_A_BATCH, Engine
 from .errors import BlocklmmError, DataError
 from .frames import Frame
+from .parquet_input import dataset_rows, parquet_files
 from .rows import Rows, first_with_values
-
-_ROWS_A_BATCH = 1 << 17
-_HEAD_ROWS = 8 * 512  # what shifts are chosen from, in memory too
-_BATCHES_AHEAD = 2  # that wait while another is used
-
-
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """How to read some rows.
-
-    Attributes
-    ----------
-    name : str
-        What is read, for messages.
-    read : callable
-        ``read(columns, n_threads)`` returns an iterator of tables; None of columns: all there are.
-    names : list of str or None
-        The columns' names, where they are known before a row is read.
-    is_rereadable : bool
-    total : int or None
-        Number of rows, where it is known.
-    head : callable or None
-        ``head(columns)`` returns a table of the first rows, where all need not be read for them.
-    """
-
-    name: str
-    read: Callable[[list[str] | None, int], Iterator[Any]]
-    names: list[str] | None
-    is_rereadable: bool
-    total: int | None = None
-    head: Callable[[list[str] | None], Any] | None = None
 
 
 class Stream:
@@ -194,7 +160,7 @@ def as_rows(data: Any, text: str, groups: str = "auto") -> Rows:
 
 def _engine_of(data: Any) -> Engine | None:
     if isinstance(data, str | os.PathLike):
-        return _parquet(os.fspath(data))
+        return parquet_files(os.fspath(data))
     if nw.dependencies.is_polars_lazyframe(data):
         return _polars(data)
     module = type(data).__module__.partition(".")[0]
@@ -202,7 +168,7 @@ def _engine_of(data: Any) -> Engine | None:
     if module in ("duckdb", "_duckdb") and kind.endswith("Relation"):
         return _duckdb(data)
     if module == "pyarrow" and kind.endswith("Dataset") and hasattr(data, "scanner"):
-        return _dataset(data, "the data set")
+        return dataset_rows(data, "the data set")
     if isinstance(data, Mapping) or _is_eager(data):
         return None
     if hasattr(data, "__arrow_c_stream__"):
@@ -245,112 +211,6 @@ def _eager(table: Any) -> Any:
     return table
 
 
-def _parquet(path: str) -> Engine:
-    try:
-        import pyarrow.dataset as ds
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise ImportError("reading files needs pyarrow: pip install blocklmm[arrow]") from None
-    if os.path.isdir(path):
-        return _dataset(_opened(path, lambda: ds.dataset(path, format="parquet")), repr(path))
-    paths = sorted(glob.glob(path)) if glob.has_magic(path) else [path]
-    if not paths or not os.path.exists(paths[0]):
-        raise DataError(f"there is no file {path!r}")
-
-    def batches(one: str, columns: list[str] | None, size: int) -> Iterator[Any]:
-        # mapped into memory and decoded piece by piece: row groups may be of any size
-        try:
-            with pq.ParquetFile(one, memory_map=True, pre_buffer=False) as file:
-                yield from file.iter_batches(batch_size=size, columns=columns, use_threads=False)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{one!r} can't be read as Parquet: {error}") from error
-
-    def read(columns: list[str] | None, n_threads: int) -> Iterator[Any]:
-        return _ahead(
-            (batch for one in paths for batch in batches(one, columns, _ROWS_A_BATCH)), n_threads
-        )
-
-    def head(columns: list[str] | None) -> Iterator[Any]:
-        return islice((b for one in paths for b in batches(one, columns, _HEAD_ROWS)), 1)
-
-    first = _opened(paths[0], lambda: pq.read_schema(paths[0]))
-    total = sum(_opened(one, lambda one=one: pq.read_metadata(one)).num_rows for one in paths)
-    return Engine(repr(path), read, list(first.names), True, total, head)
-
-
-def _opened(path: str, opener: Callable[..., Any]) -> Any:
-    try:
-        return opener()
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path!r} can't be read as Parquet: {error}") from error
-
-
-def _dataset(dataset: Any, name: str) -> Engine:
-    def row_groups(columns: list[str] | None, size: int) -> Iterator[Any]:
-        # one after the other: a scan of all would be drained to its end when it is left early
-        for fragment in dataset.get_fragments():
-            parts = fragment.split_by_row_group() if hasattr(fragment, "row_groups") else [fragment]
-            for part in parts:
-                yield from part.to_batches(
-                    schema=dataset.schema, columns=columns, batch_size=size, use_threads=False
-                )
-
-    def read(columns: list[str] | None, n_threads: int) -> Iterator[Any]:
-        if getattr(dataset, "_scan_options", None):  # a filter, which fragments don't know
-            scanner = dataset.scanner(columns=columns, batch_size=_ROWS_A_BATCH)
-            return iter(scanner.to_batches())
-        return _ahead(row_groups(columns, _ROWS_A_BATCH), n_threads)
-
-    def head(columns: list[str] | None) -> Iterator[Any]:
-        return islice((batch for batch in row_groups(columns, _HEAD_ROWS) if len(batch)), 1)
-
-    try:
-        total = dataset.count_rows()
-    except Exception as error:
-        raise DataError(f"{name} can't be read: {error}") from error
-    return Engine(name, read, list(dataset.schema.names), True, total, head)
-
-
-def _ahead(batches: Iterator[Any], n_threads: int) -> Iterator[Any]:
-    """Return batches that a thread reads ahead of us, where there is more than one to be had."""
-    return _read_ahead(batches) if n_threads > 1 else batches
-
-
-def _read_ahead(batches: Iterator[Any]) -> Iterator[Any]:
-    ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(_BATCHES_AHEAD)
-    is_left = threading.Event()
-
-    def hand_over(item: tuple[Any, BaseException | None]) -> None:
-        while not is_left.is_set():
-            with suppress(queue.Full):
-                ready.put(item, timeout=0.1)
-                break
-
-    def work() -> None:
-        try:
-            for batch in batches:
-                hand_over((batch, None))
-                if is_left.is_set():
-                    return
-            hand_over((None, StopIteration()))
-        except BaseException as error:
-            hand_over((None, error))
-
-    reader = threading.Thread(target=work, daemon=True)
-    reader.start()
-    try:
-        while True:
-            batch, error = ready.get()
-            if isinstance(error, StopIteration):
-                return
-            if error is not None:
-                raise error
-            yield batch
-    finally:
-        is_left.set()
-        reader.join()
-
-
 def _reader(data: Any) -> Engine:
     try:
         import pyarrow as pa
@@ -370,10 +230,10 @@ def _polars(data: Any) -> Engine:
 
     def read(columns: list[str] | None, _: int) -> Iterator[Any]:
         query = chosen(columns)
-        return iter(query.collect_batches(chunk_size=_ROWS_A_BATCH, maintain_order=True))
+        return iter(query.collect_batches(chunk_size=ROWS_A_BATCH, maintain_order=True))
 
     def head(columns: list[str] | None) -> Any:
-        return chosen(columns).head(_HEAD_ROWS).collect()
+        return chosen(columns).head(HEAD_ROWS).collect()
 
     try:
         names = data.collect_schema().names()
@@ -389,13 +249,13 @@ def _duckdb(data: Any) -> Engine:
             relation = relation.project(", ".join(f'"{name}"' for name in quoted))
         names = ("to_arrow_reader", "fetch_record_batch")  # the latter up to DuckDB 1.4
         reader = next(getattr(relation, name) for name in names if hasattr(relation, name))
-        return iter(reader(_ROWS_A_BATCH))
+        return iter(reader(ROWS_A_BATCH))
 
     def read(columns: list[str] | None, _: int) -> Iterator[Any]:
         return batches(data, columns)
 
     def head(columns: list[str] | None) -> Iterator[Any]:
-        return islice(batches(data.limit(_HEAD_ROWS), columns), 1)
+        return islice(batches(data.limit(HEAD_ROWS), columns), 1)
 
     return Engine("the DuckDB relation", read, list(data.columns), True, None, head)
 
