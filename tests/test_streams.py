@@ -394,3 +394,43 @@ def test_a_first_chunk_that_lacks_a_covariate_of_a_product():
     data.loc[:39, "x"] = np.nan
     whole = bl.lmer("y ~ x * C(room) + (1 | g)", data)
     assert_same(bl.lmer("y ~ x * C(room) + (1 | g)", parts(data, [40, 200])), whole)
+
+
+def write_partitioned(data, folder, columns):
+    table = pa.Table.from_pandas(data, preserve_index=False)
+    pq.write_to_dataset(table, folder, partition_cols=columns)
+
+
+@pytest.mark.parametrize("below", ["", "/**/*.parquet", "/*/*/*.parquet"])
+def test_files_in_folders_that_make_columns(tmp_path, below):
+    data = DATA.assign(site=np.where(DATA["rater"] < 2, "a b", "c/d"))
+    write_partitioned(data, tmp_path / "rows", ["room", "site"])
+    (tmp_path / "rows" / "_SUCCESS").touch()
+    fit = bl.lmer("y ~ x + room + site + (1 | g)", f"{tmp_path}/rows{below}")
+    whole = bl.lmer("y ~ x + room + site + (1 | g)", data)
+    assert_same(fit, whole)
+
+
+def test_a_columns_own_values_go_before_its_folders(tmp_path):
+    for room, part in DATA.groupby("room"):
+        folder = tmp_path / f"room={7 - room}"
+        folder.mkdir()
+        part.to_parquet(folder / "rows.parquet", index=False)
+    fit = bl.lmer("y ~ x + room + (1 | g)", tmp_path)
+    assert_same(fit, bl.lmer("y ~ x + room + (1 | g)", DATA))
+
+
+@pytest.mark.parametrize("where", ["rows", "rows/**/*.parquet"])
+def test_files_at_all_depths(tmp_path, where):
+    for k, part in enumerate(in_chunks(DATA, 61)):
+        folder = tmp_path / "rows" / "/".join("abcd"[:k])
+        folder.mkdir(parents=True, exist_ok=True)
+        part.to_parquet(folder / "part.parquet", index=False)
+    assert_same(bl.lmer("y ~ x + (1 | g)", tmp_path / where), IN_MEMORY["intercepts"])
+    with pytest.raises(bl.DataError, match="matches the folder"):
+        bl.lmer("y ~ x + (1 | g)", tmp_path / "rows" / "*")
+
+
+def test_a_file_that_is_called_as_a_glob(tmp_path):
+    DATA.to_parquet(tmp_path / "d[1].parquet")
+    assert_same(bl.lmer("y ~ x + (1 | g)", tmp_path / "d[1].parquet"), IN_MEMORY["intercepts"])

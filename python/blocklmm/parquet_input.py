@@ -4,46 +4,114 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
+from urllib.parse import unquote
 
 from .engine import HEAD_ROWS, ROWS_A_BATCH, Engine, ahead
 from .errors import DataError
 
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A Parquet file, and the columns that its folders' names make."""
+
+    path: str
+    partition: dict[str, Any]
+
 
 def parquet_files(path: str) -> Engine:
-    """Return an engine of a file, the files that a glob matches, or those of a folder."""
+    """Return an engine of a file, the files that a glob matches, or all files below a folder.
+
+    Folders called ``site=3`` make a column, as Hive writes it, where their names are found, not
+    given.
+    """
     try:
-        import pyarrow.dataset as ds
         import pyarrow.parquet as pq
     except ImportError:
         raise ImportError("reading files needs pyarrow: pip install blocklmm[arrow]") from None
-    if os.path.isdir(path):
-        return dataset_rows(_opened(path, lambda: ds.dataset(path, format="parquet")), repr(path))
-    paths = sorted(glob.glob(path)) if glob.has_magic(path) else [path]
-    if not paths or not os.path.exists(paths[0]):
-        raise DataError(f"there is no file {path!r}")
+    files = _files(path)
 
-    def batches(one: str, columns: list[str] | None, size: int) -> Iterator[Any]:
+    def batches(file: _File, columns: list[str] | None, size: int) -> Iterator[Any]:
         # mapped into memory and decoded piece by piece: row groups may be of any size
         try:
-            with pq.ParquetFile(one, memory_map=True, pre_buffer=False) as file:
-                yield from file.iter_batches(batch_size=size, columns=columns, use_threads=False)
+            with pq.ParquetFile(file.path, memory_map=True, pre_buffer=False) as rows:
+                for batch in rows.iter_batches(batch_size=size, columns=columns, use_threads=False):
+                    yield _with_partition(batch, file, columns)
         except (OSError, ValueError) as error:
-            raise DataError(f"{one!r} can't be read as Parquet: {error}") from error
+            raise DataError(f"{file.path!r} can't be read as Parquet: {error}") from error
 
     def read(columns: list[str] | None, n_threads: int) -> Iterator[Any]:
         return ahead(
-            (batch for one in paths for batch in batches(one, columns, ROWS_A_BATCH)), n_threads
+            (batch for file in files for batch in batches(file, columns, ROWS_A_BATCH)), n_threads
         )
 
     def head(columns: list[str] | None) -> Iterator[Any]:
-        return islice((b for one in paths for b in batches(one, columns, HEAD_ROWS)), 1)
+        return islice((b for file in files for b in batches(file, columns, HEAD_ROWS)), 1)
 
-    first = _opened(paths[0], lambda: pq.read_schema(paths[0]))
-    total = sum(_opened(one, lambda one=one: pq.read_metadata(one)).num_rows for one in paths)
-    return Engine(repr(path), read, list(first.names), True, total, head)
+    found = [_opened(file.path, lambda file=file: pq.read_metadata(file.path)) for file in files]
+    names = dict.fromkeys([*found[0].schema.to_arrow_schema().names, *files[0].partition])
+    return Engine(repr(path), read, list(names), True, sum(one.num_rows for one in found), head)
+
+
+def _files(path: str) -> list[_File]:
+    if os.path.isfile(path):  # also one that is called as a glob is
+        return [_File(path, {})]
+    is_folder = os.path.isdir(path)
+    pattern = os.path.join(glob.escape(path), "**") if is_folder else path
+    found = sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else []
+    folders = {name for name in found if os.path.isdir(name)}
+    if folders and "**" not in pattern:
+        raise DataError(
+            f"{path!r} matches the folder {min(folders)!r}: let it match files, '**/*.parquet'"
+        )
+    files = [name for name in found if name not in folders]
+    root = path if is_folder else _root(path)
+    if is_folder:  # what is no data, as _SUCCESS, is called so
+        files = [f for f in files if f"{os.sep}_" not in f[len(root.rstrip(os.sep)) :]]
+    if not files:
+        raise DataError(f"there is no file {'in ' * is_folder}{path!r}")
+    return _partitioned(files, root)
+
+
+def _root(pattern: str) -> str:
+    """Return the folder in which a glob begins to search."""
+    while glob.has_magic(pattern):
+        pattern = os.path.dirname(pattern)
+    return pattern
+
+
+def _partitioned(paths: list[str], root: str) -> list[_File]:
+    import pyarrow as pa
+
+    texts: list[dict[str, str | None]] = []
+    for path in paths:
+        folders = os.path.relpath(path, root or ".").split(os.sep)[:-1]
+        named = (folder.split("=", 1) for folder in folders if "=" in folder)
+        texts.append({k: None if v == _HIVE_NULL else unquote(v) for k, v in named})
+    types = {}
+    for name in {name for found in texts for name in found}:
+        values = [value for found in texts if (value := found.get(name)) is not None]
+        whole = all(re.fullmatch(r"0|-?[1-9]\d{0,17}", value) for value in values)
+        types[name] = pa.int64() if whole else pa.string()
+    return [
+        _File(path, {k: pa.scalar(v).cast(types[k]) for k, v in found.items()})
+        for path, found in zip(paths, texts, strict=True)
+    ]
+
+
+def _with_partition(batch: Any, file: _File, columns: list[str] | None) -> Any:
+    import pyarrow as pa
+
+    for name, value in file.partition.items():
+        if name not in batch.schema.names and (columns is None or name in columns):
+            batch = batch.append_column(name, pa.repeat(value, len(batch)))
+    return batch
 
 
 def _opened(path: str, opener: Callable[..., Any]) -> Any:
