@@ -210,6 +210,49 @@ def test_files_of_another_schema(tmp_path, column, change):
         bl.lmer("y ~ x + a + (1 | g)", write_parts(tmp_path, *frames))
 
 
+FOLDERS = {
+    "glob": lambda folder: folder / "part*.parquet",
+    "folder": lambda folder: folder,
+    "Dataset": lambda folder: ds.dataset(folder, format="parquet"),
+}
+
+
+@pytest.mark.parametrize("source", FOLDERS)
+def test_a_file_that_lacks_a_column(tmp_path, source):
+    frames = chunks()
+    frames[1] = frames[1].drop(columns=["x", "z"])
+    write_parts(tmp_path, *frames)
+    with says(bl.DataError, "part1.parquet' has no column 'x'"):
+        bl.lmer(FORMULA, FOLDERS[source](tmp_path))
+    fit = bl.lmer("y ~ a + (1 | g)", FOLDERS[source](tmp_path))
+    assert fit.nobs == N
+
+
+@pytest.mark.parametrize("source", FOLDERS)
+@pytest.mark.parametrize("column", ["x", "g"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_integers_in_one_file_and_reals_in_another(tmp_path, source, column, first):
+    data = DATA.assign(x=(10 * DATA["x"]).round(), g=DATA["g"].astype(float))
+    data.loc[25:, column] += 0.5
+    frames = chunks(data)
+    frames[0] = frames[0].astype({column: "int64"})
+    write_parts(tmp_path, *(frames if first == 0 else frames[::-1]))
+    fit = bl.lmer(FORMULA, FOLDERS[source](tmp_path))
+    whole = bl.lmer(FORMULA, data)
+    assert fit.objective == pytest.approx(whole.objective, rel=1e-12)
+    assert fit.ranef()["g"].index.tolist() == whole.ranef()["g"].index.tolist()
+
+
+@pytest.mark.parametrize("source", FOLDERS)
+@pytest.mark.parametrize("column", ["x", "a"])
+def test_a_first_file_without_a_value(tmp_path, source, column):
+    data = DATA.astype({column: object})
+    data.loc[:24, column] = None
+    write_parts(tmp_path, *chunks(data))
+    fit = bl.lmer("y ~ x + a + (1 | g)", FOLDERS[source](tmp_path))
+    assert fit.objective == pytest.approx(bl.lmer("y ~ x + a + (1 | g)", data).objective, rel=1e-12)
+
+
 @pytest.mark.parametrize("column", ["x", "y", "g", "z"])
 def test_a_column_that_is_gone(column):
     frames = chunks()

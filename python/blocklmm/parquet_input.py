@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -41,6 +41,8 @@ def parquet_files(path: str) -> Engine:
         # mapped into memory and decoded piece by piece: row groups may be of any size
         try:
             with pq.ParquetFile(file.path, memory_map=True, pre_buffer=False) as rows:
+                held = {*rows.schema_arrow.names, *file.partition}
+                _require_columns(columns, held, repr(file.path))
                 for batch in rows.iter_batches(batch_size=size, columns=columns, use_threads=False):
                     yield _with_partition(batch, file, columns)
         except (OSError, ValueError) as error:
@@ -121,16 +123,26 @@ def _opened(path: str, opener: Callable[..., Any]) -> Any:
         raise DataError(f"{path!r} can't be read as Parquet: {error}") from error
 
 
+def _require_columns(columns: list[str] | None, held: Container[str], where: str) -> None:
+    for name in columns or ():
+        if name not in held:
+            raise DataError(
+                f"{where} has no column {name!r}, which others of the same data have: read it "
+                "apart from them, or write the column into it"
+            )
+
+
 def dataset_rows(dataset: Any, name: str) -> Engine:
     """Return an engine of a pyarrow Dataset."""
 
     def row_groups(columns: list[str] | None, size: int) -> Iterator[Any]:
         # one after the other: a scan of all would be drained to its end when it is left early
         for fragment in dataset.get_fragments():
+            schema = _schema(dataset, fragment, columns, name)
             parts = fragment.split_by_row_group() if hasattr(fragment, "row_groups") else [fragment]
             for part in parts:
                 yield from part.to_batches(
-                    schema=dataset.schema, columns=columns, batch_size=size, use_threads=False
+                    schema=schema, columns=columns, batch_size=size, use_threads=False
                 )
 
     def read(columns: list[str] | None, n_threads: int) -> Iterator[Any]:
@@ -147,3 +159,32 @@ def dataset_rows(dataset: Any, name: str) -> Engine:
     except Exception as error:
         raise DataError(f"{name} can't be read: {error}") from error
     return Engine(name, read, list(dataset.schema.names), True, total, head)
+
+
+def _schema(dataset: Any, fragment: Any, columns: list[str] | None, name: str) -> Any:
+    """Return a data set's schema, with numbers as a fragment holds them.
+
+    That of the whole says integers where the first file has them, and null where it has no value.
+    """
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+    whole, own = dataset.schema, fragment.physical_schema
+    partition = ds.get_partition_keys(fragment.partition_expression)
+    where = repr(fragment.path) if hasattr(fragment, "path") else f"a part of {name}"
+    _require_columns(columns, {*own.names, *partition}, where)
+
+    def held(field: Any) -> Any:
+        if field.name not in own.names:
+            return field
+        types = field.type, own.field(field.name).type
+        is_own = types[0] == pa.null() or all(map(_is_number, types))
+        return field.with_type(types[1]) if is_own else field
+
+    return pa.schema(map(held, whole))
+
+
+def _is_number(dtype: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_integer(dtype) or types.is_floating(dtype) or types.is_decimal(dtype))
