@@ -215,16 +215,20 @@ FOLDERS = {
     "folder": lambda folder: folder,
     "Dataset": lambda folder: ds.dataset(folder, format="parquet"),
 }
+FILTERED = {
+    "filtered": lambda folder: FOLDERS["Dataset"](folder).filter(ds.field("y") > -99),
+    "filtered twice": lambda folder: FILTERED["filtered"](folder).filter(ds.field("y") < 99),
+}
 
 
-@pytest.mark.parametrize("source", FOLDERS)
+@pytest.mark.parametrize("source", [*FOLDERS, *FILTERED])
 def test_a_file_that_lacks_a_column(tmp_path, source):
     frames = chunks()
     frames[1] = frames[1].drop(columns=["x", "z"])
     write_parts(tmp_path, *frames)
     with says(bl.DataError, "part1.parquet' has no column 'x'"):
-        bl.lmer(FORMULA, FOLDERS[source](tmp_path))
-    fit = bl.lmer("y ~ a + (1 | g)", FOLDERS[source](tmp_path))
+        bl.lmer(FORMULA, (FOLDERS | FILTERED)[source](tmp_path))
+    fit = bl.lmer("y ~ a + (1 | g)", (FOLDERS | FILTERED)[source](tmp_path))
     assert fit.nobs == N
 
 

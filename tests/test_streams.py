@@ -431,6 +431,16 @@ def test_files_at_all_depths(tmp_path, where):
         bl.lmer("y ~ x + (1 | g)", tmp_path / "rows" / "*")
 
 
+@pytest.mark.parametrize("field", ["x", "rater", "room", "z"])
+def test_data_sets_with_a_filter(tmp_path, field):
+    write_partitioned(DATA, tmp_path / "rows", ["room"])
+    rows = ds.dataset(tmp_path / "rows", format="parquet", partitioning="hive")
+    fit = bl.lmer("y ~ arm * x + room + (x | g)", rows.filter(ds.field(field) > 1))
+    whole = bl.lmer("y ~ arm * x + room + (x | g)", DATA[DATA[field] > 1])
+    assert_same(fit, whole)
+    assert len(fit.resid) == whole.nobs
+
+
 def test_a_file_that_is_called_as_a_glob(tmp_path):
     DATA.to_parquet(tmp_path / "d[1].parquet")
     assert_same(bl.lmer("y ~ x + (1 | g)", tmp_path / "d[1].parquet"), IN_MEMORY["intercepts"])

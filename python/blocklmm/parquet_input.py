@@ -145,17 +145,26 @@ def dataset_rows(dataset: Any, name: str) -> Engine:
                     schema=schema, columns=columns, batch_size=size, use_threads=False
                 )
 
+    def filtered(columns: list[str] | None, size: int) -> Iterator[Any]:
+        for path in getattr(dataset, "files", ()):
+            own = _opened(path, lambda path=path: dataset.format.inspect(path, dataset.filesystem))
+            partition = dataset.partitioning.schema.names if dataset.partitioning else []
+            _require_columns(columns, {*own.names, *partition}, repr(path))
+        scanner = dataset.scanner(columns=columns, batch_size=size, use_threads=False)
+        yield from scanner.to_batches()
+
+    # a filter, of which fragments know nothing, and for which rows would be read to be counted
+    is_filtered = bool(getattr(dataset, "_scan_options", None))
+    batches = filtered if is_filtered else row_groups
+
     def read(columns: list[str] | None, n_threads: int) -> Iterator[Any]:
-        if getattr(dataset, "_scan_options", None):  # a filter, which fragments don't know
-            scanner = dataset.scanner(columns=columns, batch_size=ROWS_A_BATCH)
-            return iter(scanner.to_batches())
-        return ahead(row_groups(columns, ROWS_A_BATCH), n_threads)
+        return ahead(batches(columns, ROWS_A_BATCH), n_threads)
 
     def head(columns: list[str] | None) -> Iterator[Any]:
-        return islice((batch for batch in row_groups(columns, HEAD_ROWS) if len(batch)), 1)
+        return islice((batch for batch in batches(columns, HEAD_ROWS) if len(batch)), 1)
 
     try:
-        total = dataset.count_rows()
+        total = None if is_filtered else dataset.count_rows()
     except Exception as error:
         raise DataError(f"{name} can't be read: {error}") from error
     return Engine(name, read, list(dataset.schema.names), True, total, head)
