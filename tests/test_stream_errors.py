@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import blocklmm as bl
 import duckdb
 import numpy as np
@@ -68,6 +70,8 @@ def test_a_file_that_ends_early(tmp_path):
         lambda _: iter([DATA[:0], DATA[:0]]),
         lambda _: [DATA[:0]],
         lambda _: list,
+        lambda _: [],
+        lambda _: deque(),
     ],
 )
 def test_no_rows(tmp_path, make):
@@ -88,10 +92,35 @@ def test_iterators_of_what_are_no_frames(things):
         bl.lmer(FORMULA, things)
 
 
-@pytest.mark.parametrize("data", [{1, 2}, object(), 3.5, [], (), [DATA, 3]], ids=str)
+@pytest.mark.parametrize("data", [{1, 2}, object(), 3.5, [1], b"rows", np.ones(9)])
 def test_what_are_no_rows_at_all(data):
     with says(bl.DataError, repr(type(data).__name__), "is no table"):
         bl.lmer(FORMULA, data)
+
+
+@pytest.mark.parametrize("make", [list, tuple, deque, lambda data: dict(enumerate(data)).values()])
+@pytest.mark.parametrize("wrong", [None, 3, "rows.parquet"])
+def test_one_element_that_is_no_frame(make, wrong):
+    with says(bl.DataError, "element 1", repr(type(wrong).__name__), "is no table"):
+        bl.lmer(FORMULA, make([DATA, wrong]))
+
+
+@pytest.mark.parametrize("make", [iter, lambda data: pa.Table.from_pandas(data).to_reader(25)])
+def test_a_function_that_gives_the_same_iterator_again(make):
+    rows = make(chunks()) if make is iter else make(DATA)
+    with says(bl.DataError, "same iterator", "a new one each time"):
+        bl.lmer(FORMULA, lambda: rows)
+
+
+def test_an_object_that_gives_the_same_iterator_again():
+    class Once:
+        rows = iter(chunks())
+
+        def __iter__(self):
+            return self.rows
+
+    with says(bl.DataError, "'Once' gives the same iterator", "a new one each time"):
+        bl.lmer(FORMULA, Once())
 
 
 def test_a_function_that_gives_no_iterator():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from itertools import pairwise
 
 import blocklmm as bl
@@ -153,7 +154,21 @@ SOURCES = {
     "function": lambda folder: lambda: pq.ParquetFile(folder / "all.parquet").iter_batches(33),
     "list of tables": lambda folder: in_chunks(pq.read_table(folder / "all.parquet")),
     "list of dicts": lambda _: [dict(part) for part in in_chunks(DATA)],
+    "function that gives a list": lambda _: lambda: in_chunks(DATA),
+    "deque": lambda _: deque(in_chunks(DATA)),
+    "values of a dict": lambda _: dict(enumerate(in_chunks(DATA))).values(),
+    "object that is iterated over": lambda _: Chunks(DATA),
 }
+
+
+class Chunks:
+    """Nothing but what makes an iterator."""
+
+    def __init__(self, data):
+        self._data = data
+
+    def __iter__(self):
+        return iter(in_chunks(self._data))
 
 
 class Capsule:

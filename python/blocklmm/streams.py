@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any
 
 import narwhals.stable.v1 as nw
+import numpy as np
 
 from .distributed.dask_rows import DaskRows
 from .engine import HEAD_ROWS, ROWS_A_BATCH, Engine
@@ -174,14 +175,45 @@ def _engine_of(data: Any) -> Engine | None:
     if hasattr(data, "__arrow_c_stream__"):
         return _reader(data)
     if callable(data):
-        return Engine("the function's frames", lambda *_: iter(data()), None, is_rereadable=True)
-    if isinstance(data, list | tuple):
-        if not data or not all(isinstance(d, Mapping) or _is_table(d) for d in data):
-            return None
-        return Engine("the list of frames", lambda *_: iter(data), None, is_rereadable=True)
+        read = _anew(data, "the function")
+        return Engine("the function's frames", read, None, is_rereadable=True)
     if isinstance(data, Iterator):
         return Engine("the iterator", lambda *_: data, None, is_rereadable=False)
-    return None
+    if not isinstance(data, Iterable) or isinstance(data, np.ndarray):
+        return None
+    if isinstance(data, Collection):
+        kind, tables = type(data).__name__, [isinstance(d, Mapping) or _is_table(d) for d in data]
+        if tables and not any(tables):
+            return None
+        if not all(tables):
+            wrong = next(islice(data, tables.index(False), None))
+            raise DataError(
+                f"element {tables.index(False)} of the {kind!r} is of type "
+                f"{type(wrong).__name__!r}, which is no table: give data frames, one chunk of rows "
+                "each"
+            )
+        return Engine(f"the {kind} of frames", lambda *_: iter(data), None, is_rereadable=True)
+    name = f"the {type(data).__name__!r}"
+    return Engine(name, _anew(data.__iter__, name), None, is_rereadable=True)
+
+
+def _anew(function: Callable[[], Iterable[Any]], name: str) -> Callable[..., Iterator[Any]]:
+    """Return a function that iterates over what another gives, from the first rows each time."""
+    last: Any = None
+
+    def read(*_: Any) -> Iterator[Any]:
+        nonlocal last
+        given = function()
+        found = iter(given)
+        if found is last:
+            raise DataError(
+                f"{name} gives the same iterator again, of which the first rows are gone: let it "
+                "make a new one each time, or give the iterator itself"
+            )
+        last = found if found is given else None
+        return found
+
+    return read
 
 
 def _is_eager(data: Any) -> bool:
