@@ -403,3 +403,21 @@ def test_weights_and_offset_of_all_makes(make):
     w, o = np.linspace(1, 3, N), np.sin(np.arange(N))
     by_name = bl.lmer(FORMULA, DATA | {"w": w, "o": o}, weights="w", offset="o")
     assert_same_bits(bl.lmer(FORMULA, DATA, weights=make(w), offset=make(o)), by_name)
+
+
+@pytest.mark.parametrize("dtype", ["UInt64", pd.ArrowDtype(pa.uint64())], ids=str)
+@pytest.mark.parametrize("missing", [[], [5, 9]])
+def test_unsigned_integers_above_the_signed_ones(dtype, missing):
+    rng = np.random.default_rng(4)
+    n = 120
+    data = pd.DataFrame({"y": rng.normal(size=n), "k": rng.integers(0, 8, n).astype(np.uint64)})
+    data["x"] = (data["k"] + np.arange(n, dtype=np.uint64)) * np.uint64(2**57)
+    data["g"] = data["k"] + np.uint64(2**63)
+    assert (data["x"] > 2**63).any()
+    nullable = data.astype({"x": dtype, "g": dtype})
+    nullable.loc[missing, "g"] = pd.NA
+    fit = bl.lmer("y ~ x + (1 | g)", nullable)
+    plain = bl.lmer("y ~ x + (1 | g)", data.drop(missing))
+    assert fit.objective == plain.objective
+    assert fit.params.tolist() == plain.params.tolist()
+    assert fit.ranef()["g"].index.tolist() == sorted(set(data["g"]))

@@ -393,7 +393,8 @@ def _from_pandas(name: str, series: pd.Series[Any]) -> Column:
             raise DataError(f"column {name!r} holds complex numbers")
         is_boolean = pd.api.types.is_bool_dtype(dtype)
         if pd.api.types.is_integer_dtype(dtype) and not series.isna().any():
-            return Numbers(name, series.to_numpy(dtype=np.int64))
+            is_unsigned = pd.api.types.is_unsigned_integer_dtype(dtype)
+            return Numbers(name, series.to_numpy(dtype=np.uint64 if is_unsigned else np.int64))
         return Numbers(name, series.to_numpy(dtype=np.float64, na_value=np.nan), is_boolean)
     if pd.api.types.is_object_dtype(dtype):
         kind = pd.api.types.infer_dtype(series, skipna=True)
