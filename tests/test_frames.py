@@ -421,3 +421,18 @@ def test_unsigned_integers_above_the_signed_ones(dtype, missing):
     assert fit.objective == plain.objective
     assert fit.params.tolist() == plain.params.tolist()
     assert fit.ranef()["g"].index.tolist() == sorted(set(data["g"]))
+
+
+@pytest.mark.parametrize("values", [["c", "a", "b"], [7, 2, 5]], ids=["text", "numbers"])
+def test_categories_of_arrow_in_pandas(values):
+    column = pa.array(np.resize(values, N)).dictionary_encode()
+    table = pa.table(DATA | {"c": column})
+    frame = table.to_pandas().assign(c=pd.arrays.ArrowExtensionArray(column))
+    for formula in ("y ~ x + (1 | c)", "y ~ x + c + (1 | g)"):
+        expected = bl.lmer(formula, table)
+        fit = bl.lmer(formula, frame)
+        assert_same_bits(fit, expected)
+        assert fit.params.index.tolist() == expected.params.index.tolist()
+        chunks = bl.lmer(formula, [frame[:50], frame[50:]])
+        assert chunks.params.index.tolist() == expected.params.index.tolist()
+        assert chunks.objective == pytest.approx(expected.objective, rel=1e-12)

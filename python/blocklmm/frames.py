@@ -407,6 +407,8 @@ def _from_pandas(name: str, series: pd.Series[Any]) -> Column:
                 f"column {name!r} mixes types ({kind}): make it numbers or text, for instance "
                 f"with astype(str)"
             )
+    elif str(dtype).startswith("dictionary<"):  # categories as Arrow has them
+        return _from_narwhals(name, _as_arrow(series))
     elif not pd.api.types.is_string_dtype(dtype):
         raise DataError(
             f"column {name!r} has dtype {dtype}: only numbers, booleans, text and categories can "
@@ -443,6 +445,12 @@ def _from_narwhals(name: str, series: nw.Series[Any]) -> Column:
         f"column {name!r} has type {dtype}: only numbers, booleans, text and categories can be "
         "used; convert it first"
     )
+
+
+def _as_arrow(series: pd.Series[Any]) -> nw.Series[Any]:
+    import pyarrow as pa
+
+    return nw.from_native(pa.chunked_array(series.array.__arrow_array__()), series_only=True)
 
 
 def _one_array(series: nw.Series[Any]) -> Array | None:
