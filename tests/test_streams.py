@@ -459,3 +459,17 @@ def test_data_sets_with_a_filter(tmp_path, field):
 def test_a_file_that_is_called_as_a_glob(tmp_path):
     DATA.to_parquet(tmp_path / "d[1].parquet")
     assert_same(bl.lmer("y ~ x + (1 | g)", tmp_path / "d[1].parquet"), IN_MEMORY["intercepts"])
+
+
+@pytest.mark.parametrize("group", ["g", "x2", "flag", "g:room", "g:name"])
+@pytest.mark.parametrize("kind", [str, bool, int, float])
+def test_labels_of_new_rows_in_another_kind(group, kind):
+    data = DATA.assign(x2=DATA["g"] + 0.5)
+    formula = f"y ~ z + (1 | {group})"
+    whole, chunks = (bl.lmer(formula, rows) for rows in (data, in_chunks(data)))
+    new = data[:20].astype({name: kind for name in group.split(":") if name != "name"})
+    expected = whole.predict(new, new_levels="population")
+    found = chunks.predict(parts(new, [7]), new_levels="population")
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
+    if kind is str:  # known as what they are in the rows of the fit
+        np.testing.assert_allclose(expected, whole.predict(data[:20]), rtol=1e-12)
