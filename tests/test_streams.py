@@ -473,3 +473,26 @@ def test_labels_of_new_rows_in_another_kind(group, kind):
     np.testing.assert_allclose(found, expected, rtol=1e-8)
     if kind is str:  # known as what they are in the rows of the fit
         np.testing.assert_allclose(expected, whole.predict(data[:20]), rtol=1e-12)
+
+
+@pytest.mark.parametrize("category", ["arm", "C(n)"])
+def test_rows_with_levels_that_only_dropped_ones_have(tmp_path, category):
+    data = DATA.astype({"n": float})
+    data.loc[[90, 200], ["x"]] = np.nan
+    data.loc[[90, 200], "arm"] = ["none", "else"]
+    data.loc[[90, 200], "n"] = [7, 9]
+    formula = f"y ~ x + {category} + (x | g)"
+    whole, chunks = (bl.lmer(formula, rows, weights="w") for rows in (data, in_chunks(data)))
+    assert chunks.params.index.tolist() == whole.params.index.tolist()
+    for name in ("fittedvalues", "resid", "pearson_resid"):
+        np.testing.assert_allclose(getattr(chunks, name), getattr(whole, name), rtol=0, atol=1e-8)
+    np.testing.assert_allclose(chunks.predict(), whole.predict(), rtol=0, atol=1e-8)
+    chunks.predict(out=tmp_path / "p.parquet")
+    chunks.augment(out=tmp_path / "a.parquet")
+    for path, name in (("p.parquet", ".mean"), ("a.parquet", ".fitted")):
+        found = pd.read_parquet(tmp_path / path)[name]
+        assert found[data["x"].isna()].isna().all()
+        used = data[["x", "y"]].notna().all(axis=1)
+        np.testing.assert_allclose(found[used], whole.fittedvalues, rtol=0, atol=1e-8)
+    with pytest.raises(bl.DataError, match="was not fitted with"):
+        chunks.predict([data])

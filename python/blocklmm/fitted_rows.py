@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -52,6 +53,12 @@ class FittedRows(FittedEffects):
                 "fit it again"
             )
         return rows
+
+    def _frames(self) -> Iterator[Frame]:
+        """Return the fit's own rows: those dropped may have levels that are none of the model's."""
+        for frame in self._rows().frames():
+            frame.is_training = True
+            yield frame
 
     def _frame(self) -> Frame:
         rows = self._rows()
@@ -109,7 +116,7 @@ class FittedRows(FittedEffects):
     @cached_property
     def _used(self) -> npt.NDArray[np.bool_]:
         """Which rows of the data were used."""
-        return np.concatenate([self._used_of(frame) for frame in self._rows().frames()])
+        return np.concatenate([self._used_of(frame) for frame in self._frames()])
 
     def _predictions(self, frame: Frame, is_chunk: bool) -> RowPredictions:
         groups = self._groups(frame, is_chunk) if self._has_random else None
@@ -117,9 +124,8 @@ class FittedRows(FittedEffects):
 
     @cached_property
     def _training(self) -> RowPredictions:
-        rows = self._rows()
-        is_chunk = not isinstance(rows, Frame)
-        found = [self._predictions(frame, is_chunk) for frame in rows.frames()]
+        is_chunk = not isinstance(self._rows(), Frame)
+        found = [self._predictions(frame, is_chunk) for frame in self._frames()]
         mean, fixed = (np.concatenate([getattr(p, k) for p in found]) for k in ("mean", "fixed"))
         return RowPredictions(mean[self._used], fixed[self._used], None)
 
@@ -136,8 +142,7 @@ class FittedRows(FittedEffects):
     @property
     def pearson_resid(self) -> FloatArray:
         """Residuals times the square root of the weights, shape (nobs,)."""
-        frames = self._rows().frames()
-        weights = [self._row_weights(frame, is_training=True) for frame in frames]
+        weights = [self._row_weights(frame, is_training=True) for frame in self._frames()]
         return self.resid * np.sqrt(np.concatenate(weights)[self._used])
 
     @property
@@ -146,7 +151,7 @@ class FittedRows(FittedEffects):
         return np.asarray(self._response() - self._training.mean)
 
     def _response(self) -> FloatArray:
-        return np.concatenate([self._response_of(f) for f in self._rows().frames()])[self._used]
+        return np.concatenate([self._response_of(f) for f in self._frames()])[self._used]
 
     def _response_of(self, frame: Frame) -> FloatArray:
         design = self._problem.design
@@ -213,6 +218,7 @@ class FittedRows(FittedEffects):
                 "column's name, weights='name', for intervals of new observations"
             )
         rows = self._rows() if data is None else as_rows(data, problem.design.text)
+        frames = self._frames() if data is None else rows.frames()
         is_chunk = not isinstance(rows, Frame)
         estimates = self._estimates(interval is not None)
 
@@ -235,9 +241,9 @@ class FittedRows(FittedEffects):
             return pd.DataFrame(columns, copy=False)
 
         if out is not None:
-            write_parquet(out, (self._with_columns(f, predicted(f)) for f in rows.frames()))
+            write_parquet(out, (self._with_columns(f, predicted(f)) for f in frames))
             return None
-        parts = [predicted(frame) for frame in rows.frames()]
+        parts = [predicted(frame) for frame in frames]
         table = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
         if data is None and not self._used.all():
             table = table[self._used].reset_index(drop=True)
@@ -245,8 +251,7 @@ class FittedRows(FittedEffects):
 
     def _write_fitted(self, out: str | os.PathLike[str]) -> None:
         """Write what is fitted of the rows to a Parquet file."""
-        rows = self._rows()
-        is_chunk = not isinstance(rows, Frame)
+        is_chunk = not isinstance(self._rows(), Frame)
 
         def fitted(frame: Frame) -> pd.DataFrame:
             found = self._predictions(frame, is_chunk)
@@ -256,7 +261,7 @@ class FittedRows(FittedEffects):
             table.loc[~self._used_of(frame)] = np.nan
             return table
 
-        write_parquet(out, (self._with_columns(f, fitted(f)) for f in rows.frames()))
+        write_parquet(out, (self._with_columns(f, fitted(f)) for f in self._frames()))
 
     def _with_columns(self, frame: Frame, found: pd.DataFrame) -> Any:
         """Return the columns of a frame that the model reads, and what was found beside them."""
