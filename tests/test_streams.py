@@ -496,3 +496,43 @@ def test_rows_with_levels_that_only_dropped_ones_have(tmp_path, category):
         np.testing.assert_allclose(found[used], whole.fittedvalues, rtol=0, atol=1e-8)
     with pytest.raises(bl.DataError, match="was not fitted with"):
         chunks.predict([data])
+
+
+def odd_columns():
+    """Columns that no model can read, whose names are in formulas."""
+    when = pd.Timestamp("2020-01-01")
+    names = ["0", "1", "2", "log", "log1p", "I", "C", "df", "sum", "Intercept", "offset"]
+    return dict.fromkeys(names, when) | {"poly": [[1]] * N}
+
+
+@pytest.mark.parametrize(
+    ("formula", "more"),
+    [
+        ("y ~ 1 + x + (1 | g)", {}),
+        ("log(y + 20) ~ np.log1p(z) + (0 + x | g)", {}),
+        ("y ~ poly(x, 2) + bs(z, df=4) + I(x^2):z + (1 | g)", {}),
+        ("y ~ C(n, contr.sum) + offset(log(w)) + (1 | school:room)", {}),
+        ("y ~ x + (1 | g)", {"weights": "log(w + 2)", "offset": "shift * 2"}),
+        ("y ~ x + arm + (1 | g)", {"contrasts": {"arm": "sum"}, "levels": {"arm": ["early"]}}),
+    ],
+)
+def test_names_that_are_no_columns_of_the_formula(tmp_path, formula, more):
+    if "levels" in more:
+        more["levels"] = {"arm": ["early", "later", "last"]}
+    whole = bl.lmer(formula, DATA, **more)
+    path = tmp_path / "odd.parquet"
+    DATA.assign(**odd_columns()).to_parquet(path)
+    assert_same(bl.lmer(formula, path, **more), whole)
+    np.testing.assert_allclose(whole.predict(path), whole.predict(DATA), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["my.x", "x.y.z", "größe", "a b", "x:y", "1", "_x"])
+def test_names_of_all_kinds(tmp_path, name):
+    data = DATA.rename(columns={"z": name})
+    data.to_parquet(tmp_path / "rows.parquet")
+    quoted = name if name in ("my.x", "x.y.z", "größe", "_x") else f"`{name}`"
+    for term in (quoted, f"log({quoted} + 20)", f"poly({quoted}, 2)", f"({quoted} | g)"):
+        more = {"weights": f"exp({quoted} / 50)"}
+        formula = f"y ~ x + {term} + (1 | school)"
+        fit = bl.lmer(formula, tmp_path / "rows.parquet", **more)
+        assert_same(fit, bl.lmer(formula, data, **more))

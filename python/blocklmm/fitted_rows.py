@@ -32,7 +32,7 @@ from .predict import (
     used_rows,
 )
 from .rows import Rows
-from .streams import as_rows, mentions
+from .streams import as_rows
 
 _OF_ROWS = ("_training", "_used", "_robust_errors", "_levels")
 
@@ -217,7 +217,7 @@ class FittedRows(FittedEffects):
                 "the weights were given as an array, of which new data have no values: fit with a "
                 "column's name, weights='name', for intervals of new observations"
             )
-        rows = self._rows() if data is None else as_rows(data, problem.design.text)
+        rows = self._rows() if data is None else as_rows(data, problem.design.names)
         frames = self._frames() if data is None else rows.frames()
         is_chunk = not isinstance(rows, Frame)
         estimates = self._estimates(interval is not None)
@@ -265,8 +265,8 @@ class FittedRows(FittedEffects):
 
     def _with_columns(self, frame: Frame, found: pd.DataFrame) -> Any:
         """Return the columns of a frame that the model reads, and what was found beside them."""
-        text = self._problem.design.text
-        table = frame.arrow([name for name in frame.names if mentions(text, name)])
+        read = self._problem.design.names
+        table = frame.arrow([name for name in frame.names if name in read])
         for name in found:
             table = table.append_column(f".{name}", [found[name].to_numpy()])
         return table

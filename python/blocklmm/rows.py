@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Protocol, TypeVar, runtime_checkable
 
 from .frames import Frame
@@ -52,7 +52,7 @@ class PartitionedRows(Rows, Protocol):
         ...
 
 
-def first_with_values(frames: Iterable[Frame], is_wanted: Callable[[str], bool]) -> Frame | None:
+def first_with_values(frames: Iterable[Frame], wanted: Collection[str]) -> Frame | None:
     """Return the first frame that has a value in every column wanted; the first, if none has.
 
     None, where there are no frames.
@@ -60,6 +60,6 @@ def first_with_values(frames: Iterable[Frame], is_wanted: Callable[[str], bool])
     first = None
     for frame in frames:
         first = frame if first is None else first
-        if not any(frame.is_missing(name) for name in frame.names if is_wanted(name)):
+        if not any(frame.is_missing(name) for name in frame.names if name in wanted):
             return frame
     return first

@@ -7,7 +7,6 @@ frames, of the columns that are wanted, with one kind for each column from first
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any
@@ -29,8 +28,8 @@ class Stream:
     Parameters
     ----------
     engine : Engine
-    text : str
-        A formula, and the names of other columns: what it does not mention is not read.
+    names : collection of str
+        The columns that are wanted, if they are there: others are not read.
 
     Raises
     ------
@@ -38,22 +37,19 @@ class Stream:
         If there are no rows, or the engine fails.
     """
 
-    def __init__(self, engine: Engine, text: str) -> None:
+    def __init__(self, engine: Engine, names: Collection[str]) -> None:
         self._engine = engine
-        self._text = text
+        self._wanted = names
         self.is_rereadable, self.total = engine.is_rereadable, engine.total
         self._columns: list[str] | None = None
         if engine.names is not None:
-            self._columns = [name for name in engine.names if mentions(text, name)]
+            self._columns = [name for name in engine.names if name in names]
             # a name that is missing is told from all that there are
             self._columns = self._columns or engine.names
         self._rest: Iterator[Frame] | None = None
         self.head = self._found_head()
         self.head.known_names = engine.names or ()
-        self._kinds = {n: self.head.kind(n) for n in self.head.names if self._is_wanted(n)}
-
-    def _is_wanted(self, name: str) -> bool:
-        return mentions(self._text, name)
+        self._kinds = {n: self.head.kind(n) for n in self.head.names if n in names}
 
     def _found_head(self) -> Frame:
         """Return the first frame that has a value in every column; the first, if none has."""
@@ -69,9 +65,9 @@ class Stream:
             heads: Iterator[Frame] = iter(())
             if self._engine.head is not None:
                 heads = self._frames(self._engine.head, self._columns)
-            first = first_with_values(chain(heads, tables), self._is_wanted)
+            first = first_with_values(chain(heads, tables), self._wanted)
         else:
-            first = first_with_values(kept(tables), self._is_wanted)
+            first = first_with_values(kept(tables), self._wanted)
             self._rest = chain(read, tables)
         if first is None:
             raise DataError(f"the data have no rows: {self._engine.name} is empty")
@@ -121,21 +117,7 @@ class Stream:
             yield frame
 
 
-def mentioned(formula: str, columns: Mapping[str, Any]) -> str:
-    """Return a text that mentions all columns that a model reads.
-
-    ``columns`` are its weights, offset, contrasts and levels: names, or mappings from names.
-    """
-    texts = [formula]
-    for given in columns.values():
-        if isinstance(given, str):
-            texts.append(given)
-        elif isinstance(given, Mapping):
-            texts += map(str, given)
-    return " ".join(texts)
-
-
-def as_rows(data: Any, text: str, groups: str = "auto") -> Rows:
+def as_rows(data: Any, names: Collection[str], groups: str = "auto") -> Rows:
     """Return data as rows of a model: a frame in memory, a stream, or partitions of Dask's.
 
     Parameters
@@ -143,8 +125,8 @@ def as_rows(data: Any, text: str, groups: str = "auto") -> Rows:
     data : any data frame, path or glob of Parquet files, pyarrow Dataset, RecordBatchReader or
         Arrow C stream, Polars LazyFrame, DuckDB relation, Dask data frame, iterable of data frames,
         or a function that returns one
-    text : str
-        A formula, and the names of other columns.
+    names : collection of str
+        The columns that are wanted.
     groups : {"auto", "driver", "workers"}
         Where the statistics of a Dask frame's groups are to be.
 
@@ -154,9 +136,9 @@ def as_rows(data: Any, text: str, groups: str = "auto") -> Rows:
         If the data are none of these, have no rows, or can't be read.
     """
     if nw.dependencies.is_dask_dataframe(data):
-        return DaskRows(data, lambda name: mentions(text, name), groups)
+        return DaskRows(data, names, groups)
     engine = _engine_of(data)
-    return Frame(data) if engine is None else Stream(engine, text)
+    return Frame(data) if engine is None else Stream(engine, names)
 
 
 def _engine_of(data: Any) -> Engine | None:
@@ -290,8 +272,3 @@ def _duckdb(data: Any) -> Engine:
         return islice(batches(data.limit(HEAD_ROWS), columns), 1)
 
     return Engine("the DuckDB relation", read, list(data.columns), True, None, head)
-
-
-def mentions(text: str, name: str) -> bool:
-    """Tell whether a text has a column's name in it."""
-    return re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", text) is not None
