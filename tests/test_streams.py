@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from itertools import pairwise
 
@@ -536,3 +537,43 @@ def test_names_of_all_kinds(tmp_path, name):
         formula = f"y ~ x + {term} + (1 | school)"
         fit = bl.lmer(formula, tmp_path / "rows.parquet", **more)
         assert_same(fit, bl.lmer(formula, data, **more))
+
+
+def counted(frames, most):
+    """Frames of which no more than some are to be held at a time."""
+    alive = []
+    for frame in frames:
+        fresh = frame.copy()
+        alive.append(weakref.ref(fresh))
+        assert sum(found() is not None for found in alive) <= most
+        yield fresh
+        del fresh
+
+
+@pytest.mark.parametrize("unknown", [None, np.nan])
+@pytest.mark.parametrize("interval", [None, "prediction"])
+def test_new_rows_whose_response_is_unknown_are_not_held(unknown, interval):
+    whole = bl.lmer("log(y + 20) ~ x + (x | g)", DATA, weights="w")
+    new = DATA.assign(y=pd.Series([unknown] * N, dtype=None if unknown else object))
+    if interval is None:
+        new["w"] = np.nan
+    found = whole.predict(counted(in_chunks(new, 10), 4), interval=interval)
+    expected = whole.predict(DATA, interval=interval)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_a_response_that_is_known_later_has_no_say_in_predictions():
+    whole = bl.lmer("y ~ x + (x | g)", DATA)
+    first = DATA[:50].assign(y=pd.Series([None] * 50, dtype=object))
+    found = whole.predict([first, DATA[50:100], DATA[100:].assign(y="unknown")])
+    np.testing.assert_allclose(found, whole.predict(DATA), rtol=1e-12)
+
+
+def test_values_are_looked_for_in_so_many_rows_that_come_once():
+    n, size = 7 << 18, 1 << 18
+    rng = np.random.default_rng(5)
+    data = pd.DataFrame({"x": rng.normal(size=n), "g": np.arange(n) % 50})
+    data["y"] = data["x"] + rng.normal(size=50)[data["g"]] + rng.normal(size=n)
+    data.loc[: 6 * size - 1, "x"] = np.nan
+    fit = bl.lmer("y ~ x + (1 | g)", counted(in_chunks(data, size), 6))
+    assert_same(fit, bl.lmer("y ~ x + (1 | g)", data))

@@ -217,7 +217,7 @@ class FittedRows(FittedEffects):
                 "the weights were given as an array, of which new data have no values: fit with a "
                 "column's name, weights='name', for intervals of new observations"
             )
-        rows = self._rows() if data is None else as_rows(data, problem.design.names)
+        rows = self._rows() if data is None else self._new_rows(data, random, interval)
         frames = self._frames() if data is None else rows.frames()
         is_chunk = not isinstance(rows, Frame)
         estimates = self._estimates(interval is not None)
@@ -248,6 +248,18 @@ class FittedRows(FittedEffects):
         if data is None and not self._used.all():
             table = table[self._used].reset_index(drop=True)
         return table if interval is not None else table["mean"].to_numpy()
+
+    def _new_rows(self, data: Any, random: str, interval: str | None) -> Rows:
+        """Return rows to predict for, of which the response need not be known."""
+        problem, design = self._problem, self._problem.design
+        recipes = [*(design.x_recipes[k] for k in problem.kept), *design.offsets]
+        groups: set[str] = set()
+        if random == "conditional":
+            recipes += design.z_recipes
+            groups = {name for group in design.groups for name in group}
+        if interval == "prediction" and design.weight >= 0:
+            recipes.append(design.weight)
+        return as_rows(data, design.names, design.names_for(recipes) | groups)
 
     def _write_fitted(self, out: str | os.PathLike[str]) -> None:
         """Write what is fitted of the rows to a Parquet file."""

@@ -21,6 +21,8 @@ from .frames import Frame
 from .parquet_input import dataset_rows, parquet_files
 from .rows import Rows, first_with_values
 
+_MOST_KEPT = 1 << 20  # rows in which values of all columns are looked for, where they come once
+
 
 class Stream:
     """Rows of an engine.
@@ -30,6 +32,8 @@ class Stream:
     engine : Engine
     names : collection of str
         The columns that are wanted, if they are there: others are not read.
+    needed : collection of str
+        Those of them that are to be of one kind, with values among the first rows.
 
     Raises
     ------
@@ -37,9 +41,9 @@ class Stream:
         If there are no rows, or the engine fails.
     """
 
-    def __init__(self, engine: Engine, names: Collection[str]) -> None:
+    def __init__(self, engine: Engine, names: Collection[str], needed: Collection[str]) -> None:
         self._engine = engine
-        self._wanted = names
+        self._needed = needed
         self.is_rereadable, self.total = engine.is_rereadable, engine.total
         self._columns: list[str] | None = None
         if engine.names is not None:
@@ -49,10 +53,11 @@ class Stream:
         self._rest: Iterator[Frame] | None = None
         self.head = self._found_head()
         self.head.known_names = engine.names or ()
-        self._kinds = {n: self.head.kind(n) for n in self.head.names if n in names}
+        self._kinds: dict[str, str] = {}
+        self._learn_kinds(self.head)
 
     def _found_head(self) -> Frame:
-        """Return the first frame that has a value in every column; the first, if none has."""
+        """Return the first frame with a value in every column needed; the first, if none has."""
         read: list[Frame] = []
 
         def kept(tables: Iterator[Frame]) -> Iterator[Frame]:
@@ -65,9 +70,9 @@ class Stream:
             heads: Iterator[Frame] = iter(())
             if self._engine.head is not None:
                 heads = self._frames(self._engine.head, self._columns)
-            first = first_with_values(chain(heads, tables), self._wanted)
+            first = first_with_values(chain(heads, tables), self._needed)
         else:
-            first = first_with_values(kept(tables), self._wanted)
+            first = first_with_values(kept(tables), self._needed, _MOST_KEPT)
             self._rest = chain(read, tables)
         if first is None:
             raise DataError(f"the data have no rows: {self._engine.name} is empty")
@@ -114,10 +119,19 @@ class Stream:
         for frame in frames:
             where = f"from row {frame.first_row} on"
             frame.require_kinds(self._kinds, self._engine.name, where)
+            self._learn_kinds(frame)
             yield frame
 
+    def _learn_kinds(self, frame: Frame) -> None:
+        """Note the kinds of columns that had no value before."""
+        for name in frame.names:
+            if name in self._needed and name not in self._kinds and not frame.is_missing(name):
+                self._kinds[name] = frame.kind(name)
 
-def as_rows(data: Any, names: Collection[str], groups: str = "auto") -> Rows:
+
+def as_rows(
+    data: Any, names: Collection[str], needed: Collection[str] | None = None, groups: str = "auto"
+) -> Rows:
     """Return data as rows of a model: a frame in memory, a stream, or partitions of Dask's.
 
     Parameters
@@ -127,6 +141,8 @@ def as_rows(data: Any, names: Collection[str], groups: str = "auto") -> Rows:
         or a function that returns one
     names : collection of str
         The columns that are wanted.
+    needed : collection of str, optional
+        Those without whose values nothing can be done; all by default.
     groups : {"auto", "driver", "workers"}
         Where the statistics of a Dask frame's groups are to be.
 
@@ -135,10 +151,11 @@ def as_rows(data: Any, names: Collection[str], groups: str = "auto") -> Rows:
     DataError
         If the data are none of these, have no rows, or can't be read.
     """
+    needed = names if needed is None else needed
     if nw.dependencies.is_dask_dataframe(data):
-        return DaskRows(data, names, groups)
+        return DaskRows(data, names, needed, groups)
     engine = _engine_of(data)
-    return Frame(data) if engine is None else Stream(engine, names)
+    return Frame(data) if engine is None else Stream(engine, names, needed)
 
 
 def _engine_of(data: Any) -> Engine | None:

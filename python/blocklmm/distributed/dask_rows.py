@@ -26,6 +26,8 @@ class DaskRows:
     data : dask.dataframe.DataFrame
     wanted : collection of str
         The columns that the model reads, if they are there: the others are not computed.
+    needed : collection of str
+        Those of them that are to be of one kind in all partitions.
     groups : {"auto", "driver", "workers"}
         Where the statistics of the groups are to be; see ``placement.py``.
 
@@ -42,7 +44,9 @@ class DaskRows:
     is_rereadable = True
     total: int | None = None
 
-    def __init__(self, data: Any, wanted: Collection[str], groups: str = "auto") -> None:
+    def __init__(
+        self, data: Any, wanted: Collection[str], needed: Collection[str], groups: str = "auto"
+    ) -> None:
         from dask.delayed import delayed
 
         self.groups = groups
@@ -52,12 +56,12 @@ class DaskRows:
         self.partitions: list[Any] = (data[chosen] if chosen else data).to_delayed()
         first_rows = delayed(_first_rows, pure=False)
         heads = (computed(first_rows(part), self.partitions) for part in self.partitions)
-        head = first_with_values((Frame(found) for found in heads if len(found)), wanted)
+        head = first_with_values((Frame(found) for found in heads if len(found)), needed)
         if head is None:
             raise DataError("the data have no rows: the Dask frame is empty")
         self.head = head
         head.known_names = names
-        self._kinds = {name: head.kind(name) for name in head.names if name in wanted}
+        self._kinds = {name: head.kind(name) for name in head.names if name in needed}
 
     def frames(self, n_threads: int = 1) -> Iterator[Frame]:  # noqa: ARG002
         """Return the partitions one by one: for passes that need them here.
