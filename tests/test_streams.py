@@ -577,3 +577,12 @@ def test_values_are_looked_for_in_so_many_rows_that_come_once():
     data.loc[: 6 * size - 1, "x"] = np.nan
     fit = bl.lmer("y ~ x + (1 | g)", counted(in_chunks(data, size), 6))
     assert_same(fit, bl.lmer("y ~ x + (1 | g)", data))
+
+
+def test_new_rows_without_any_value_of_a_column():
+    whole = bl.lmer("y ~ x + arm + (1 | g)", DATA)
+    for column, kind in (("x", object), ("x", float), ("arm", object), ("y", object)):
+        new = DATA[:9].assign(**{column: pd.Series([None] * 9, dtype=kind)})
+        known = np.isfinite(whole.predict(DATA[:9])) & (column == "y")
+        for rows in (new, [new, new], iter([new])):
+            assert np.isfinite(whole.predict(rows)[:9]).tolist() == known.tolist()
