@@ -586,3 +586,36 @@ def test_new_rows_without_any_value_of_a_column():
         known = np.isfinite(whole.predict(DATA[:9])) & (column == "y")
         for rows in (new, [new, new], iter([new])):
             assert np.isfinite(whole.predict(rows)[:9]).tolist() == known.tolist()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_files_of_columns_whose_type_changes_among_the_rows(tmp_path, order):
+    data = DATA.assign(n=DATA["n"] + np.where(np.arange(N) < 100, 0, 0.5))
+    chunks = parts(data, [100, 200])
+    chunks[0] = chunks[0].astype({"n": "int64"})
+    chunks[1] = chunks[1].assign(arm=pd.Series([None] * 100, dtype=object, index=chunks[1].index))
+    chunks[2] = chunks[2].astype({"arm": "category", "school": "category"})
+    chunks = chunks[::order]
+    fit = bl.lmer("y ~ n + arm + (1 | school)", chunks)
+    fit.augment(out=tmp_path / "a.parquet")
+    fit.predict(chunks, out=tmp_path / "p.parquet")
+    expected = pd.concat([part.astype({"arm": object, "school": str}) for part in chunks])
+    for path, column, values in (
+        ("a.parquet", ".resid", fit.resid),
+        ("p.parquet", ".mean", fit.predict(chunks)),
+    ):
+        found = pd.read_parquet(tmp_path / path)
+        for name in ("n", "arm", "school"):
+            left, right = found[name], expected[name]
+            assert (left.isna().to_numpy() == right.isna().to_numpy()).all()
+            assert left.dropna().tolist() == right.dropna().tolist()
+        np.testing.assert_allclose(found[column].dropna(), values[~np.isnan(values)], rtol=1e-12)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.parquet", "p.parquet"]
+
+
+def test_a_column_that_no_type_holds_is_named(tmp_path):
+    fit = bl.lmer("y ~ x + (1 | g)", DATA)
+    texts = DATA[100:].assign(y="unknown")
+    with pytest.raises(bl.DataError, match=r"(?s)change among the rows.*y: double.*y: .*string"):
+        fit.predict([DATA[:100], texts], out=tmp_path / "p.parquet")
+    assert not list(tmp_path.iterdir())
