@@ -168,6 +168,65 @@ def test_queries_that_fail():
         bl.lmer(FORMULA, relation)
 
 
+@pytest.mark.parametrize(
+    ("read", "out", "is_among"),
+    [
+        ("*.parquet", "p.parquet", True),
+        ("part*.parquet", "p.parquet", False),
+        ("part*.parquet", "part9.parquet", True),
+        ("*.parquet", "below/p.parquet", False),
+        ("*.parquet", "../p.parquet", False),
+        ("*.parquet", "below/../p.parquet", True),
+        ("**/*.parquet", "p.parquet", True),
+        ("**/*.parquet", "below/deep/p.parquet", True),
+        ("**/part*.parquet", "below/deep/p.parquet", False),
+        ("*/*.parquet", "below/p.parquet", True),
+        ("*/*.parquet", "p.parquet", False),
+        ("", "p.parquet", True),
+        ("", "below/deep/p.parquet", True),
+        ("", "../p.parquet", False),
+        ("part0.parquet", "p.parquet", False),
+        ("part0.parquet", "part0.parquet", True),
+        ("link.parquet", "below/part0.parquet", True),
+        ("Dataset", "p.parquet", True),
+        ("Dataset", "below/deep/p.parquet", True),
+        ("Dataset", "../p.parquet", False),
+        ("filtered", "p.parquet", True),
+    ],
+)
+def test_what_is_written_is_none_of_what_is_read(tmp_path, monkeypatch, read, out, is_among):
+    folder = tmp_path / "rows"
+    (folder / "below" / "deep").mkdir(parents=True)
+    for path in ("part0.parquet", "below/part0.parquet"):
+        DATA.to_parquet(folder / path)
+    if read == "link.parquet":
+        (folder / read).symlink_to(folder / "below" / "part0.parquet")
+    monkeypatch.chdir(folder)
+    sources = [folder / read, read or "."]
+    if read in ("Dataset", "filtered"):
+        sources = [(FOLDERS | FILTERED)[read](where) for where in (folder, ".")]
+    before = sorted(tmp_path.rglob("*"))
+    for data in sources:
+        fit, other = bl.lmer(FORMULA, data), bl.lmer(FORMULA, DATA)
+        for target in (folder / out, out):
+            calls = [
+                lambda: fit.predict(out=target),  # noqa: B023
+                lambda: fit.augment(out=target),  # noqa: B023
+                lambda: fit.predict(DATA, out=target),  # noqa: B023
+                lambda: other.predict(data, out=target),  # noqa: B023
+            ]
+            for call in calls:
+                if is_among:
+                    with says(bl.OptionError, f"out={str(target)!r}", "another folder"):
+                        call()
+                    assert sorted(tmp_path.rglob("*")) == before
+                else:
+                    call()
+                    found = pd.read_parquet(target)
+                    assert len(found) in (N, 2 * N)
+                    (folder / out).unlink()
+
+
 # -- columns ---------------------------------------------------------------------------------
 
 SOURCES = {

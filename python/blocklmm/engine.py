@@ -31,6 +31,9 @@ class Engine:
         Number of rows, where it is known.
     head : callable or None
         ``head(columns)`` returns a table of the first rows, where all need not be read for them.
+    would_read : callable or None
+        ``would_read(path)`` tells whether a file of that (real) path would be among what is read,
+        where that is known.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Engine:
     is_rereadable: bool
     total: int | None = None
     head: Callable[[list[str] | None], Any] | None = None
+    would_read: Callable[[str], bool] | None = None
 
 
 def ahead(batches: Iterator[Any], n_threads: int) -> Iterator[Any]:

@@ -32,7 +32,7 @@ from .predict import (
     used_rows,
 )
 from .rows import Rows
-from .streams import as_rows
+from .streams import Stream, as_rows
 
 _OF_ROWS = ("_training", "_used", "_robust_errors", "_levels")
 
@@ -184,7 +184,8 @@ class FittedRows(FittedEffects):
         level : float
         out : str or path, optional
             A Parquet file to write to, chunk by chunk: the columns that the model reads, and
-            ``.mean``, ``.lower``, ``.upper``. It is there once all rows are written.
+            ``.mean``, ``.lower``, ``.upper``. It is there once all rows are written, and is none
+            of the files that are read.
 
         Returns
         -------
@@ -195,6 +196,8 @@ class FittedRows(FittedEffects):
         ------
         DataError
             For unseen levels with ``new_levels="error"``, and for missing columns.
+        OptionError
+            If an option is none of these, or ``out`` would be among the files that are read.
 
         Notes
         -----
@@ -241,6 +244,7 @@ class FittedRows(FittedEffects):
             return pd.DataFrame(columns, copy=False)
 
         if out is not None:
+            self._require_apart(out, rows)
             write_parquet(out, (self._with_columns(f, predicted(f)) for f in frames))
             return None
         parts = [predicted(frame) for frame in frames]
@@ -261,9 +265,17 @@ class FittedRows(FittedEffects):
             recipes.append(design.weight)
         return as_rows(data, design.names, design.names_for(recipes) | groups)
 
+    def _require_apart(self, out: str | os.PathLike[str], rows: Rows) -> None:
+        """Raise an OptionError if a file would be among what the rows, or the fit's, come from."""
+        for source in (rows, self._problem.statistics.rows):
+            if isinstance(source, Stream):
+                source.require_apart(out)
+
     def _write_fitted(self, out: str | os.PathLike[str]) -> None:
         """Write what is fitted of the rows to a Parquet file."""
-        is_chunk = not isinstance(self._rows(), Frame)
+        rows = self._rows()
+        self._require_apart(out, rows)
+        is_chunk = not isinstance(rows, Frame)
 
         def fitted(frame: Frame) -> pd.DataFrame:
             found = self._predictions(frame, is_chunk)

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from itertools import islice
 from typing import Any
 from urllib.parse import unquote
@@ -58,7 +59,13 @@ def parquet_files(path: str) -> Engine:
 
     found = [_opened(file.path, lambda file=file: pq.read_metadata(file.path)) for file in files]
     names = dict.fromkeys([*found[0].schema.to_arrow_schema().names, *files[0].partition])
-    return Engine(repr(path), read, list(names), True, sum(one.num_rows for one in found), head)
+    total = sum(one.num_rows for one in found)
+    known = {os.path.realpath(file.path) for file in files}
+
+    def would_read(other: str) -> bool:
+        return other in known or _is_found(path, other)
+
+    return Engine(repr(path), read, list(names), True, total, head, would_read)
 
 
 def _files(path: str) -> list[_File]:
@@ -86,6 +93,28 @@ def _root(pattern: str) -> str:
     while glob.has_magic(pattern):
         pattern = os.path.dirname(pattern)
     return pattern
+
+
+def _is_found(path: str, other: str) -> bool:
+    """Tell whether a file would be found where a path is a folder or a glob."""
+    if os.path.isfile(path):
+        return False
+    is_folder = os.path.isdir(path)
+    root = (path if is_folder else _root(path)) or "."
+    pattern = "**" if is_folder else os.path.relpath(path, root)
+    below = os.path.relpath(other, os.path.realpath(root))
+    return _matches(below.split(os.sep), pattern.split(os.sep))
+
+
+def _matches(names: list[str], patterns: list[str]) -> bool:
+    if os.pardir in names[:1]:
+        return False
+    if patterns[:1] == ["**"]:
+        rest = patterns[1:]
+        return not rest or any(_matches(names[k:], rest) for k in range(len(names)))
+    if not names or not patterns:
+        return not names and not patterns
+    return fnmatch(names[0], patterns[0]) and _matches(names[1:], patterns[1:])
 
 
 def _partitioned(paths: list[str], root: str) -> list[_File]:
@@ -167,7 +196,17 @@ def dataset_rows(dataset: Any, name: str) -> Engine:
         total = None if is_filtered else dataset.count_rows()
     except Exception as error:
         raise DataError(f"{name} can't be read: {error}") from error
-    return Engine(name, read, list(dataset.schema.names), True, total, head)
+    names = list(dataset.schema.names)
+    return Engine(name, read, names, True, total, head, _would_be_in(dataset))
+
+
+def _would_be_in(dataset: Any) -> Callable[[str], bool] | None:
+    """Return what tells whether a file would be in a data set, which may be of a whole folder."""
+    files = getattr(dataset, "files", None)
+    if not files or type(dataset.filesystem).__name__ != "LocalFileSystem":
+        return None
+    folder = os.path.commonpath([os.path.dirname(os.path.realpath(file)) for file in files])
+    return lambda path: os.path.commonpath([folder, path]) == folder
 
 
 def _schema(dataset: Any, fragment: Any, columns: list[str] | None, name: str) -> Any:

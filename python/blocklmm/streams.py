@@ -16,7 +16,7 @@ import numpy as np
 
 from .distributed.dask_rows import DaskRows
 from .engine import HEAD_ROWS, ROWS_A_BATCH, Engine
-from .errors import BlocklmmError, DataError
+from .errors import BlocklmmError, DataError, OptionError
 from .frames import Frame
 from .parquet_input import dataset_rows, parquet_files
 from .rows import Rows, first_with_values
@@ -77,6 +77,18 @@ class Stream:
         if first is None:
             raise DataError(f"the data have no rows: {self._engine.name} is empty")
         return first
+
+    def require_apart(self, out: str | os.PathLike[str]) -> None:
+        """Raise an OptionError if a file to be written would be among what is read.
+
+        The next to read the same path would take what was written for data.
+        """
+        would_read = self._engine.would_read
+        if would_read is not None and would_read(os.path.realpath(out)):
+            raise OptionError(
+                f"out={os.fspath(out)!r} would be among the files of {self._engine.name}, of which "
+                "the rows are read: write to another folder"
+            )
 
     def frames(self, n_threads: int = 1) -> Iterator[Frame]:
         """Return the frames in order.
