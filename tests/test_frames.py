@@ -403,3 +403,36 @@ def test_weights_and_offset_of_all_makes(make):
     w, o = np.linspace(1, 3, N), np.sin(np.arange(N))
     by_name = bl.lmer(FORMULA, DATA | {"w": w, "o": o}, weights="w", offset="o")
     assert_same_bits(bl.lmer(FORMULA, DATA, weights=make(w), offset=make(o)), by_name)
+
+
+@pytest.mark.parametrize("dtype", ["UInt64", pd.ArrowDtype(pa.uint64())], ids=str)
+@pytest.mark.parametrize("missing", [[], [5, 9]])
+def test_unsigned_integers_above_the_signed_ones(dtype, missing):
+    rng = np.random.default_rng(4)
+    n = 120
+    data = pd.DataFrame({"y": rng.normal(size=n), "k": rng.integers(0, 8, n).astype(np.uint64)})
+    data["x"] = (data["k"] + np.arange(n, dtype=np.uint64)) * np.uint64(2**57)
+    data["g"] = data["k"] + np.uint64(2**63)
+    assert (data["x"] > 2**63).any()
+    nullable = data.astype({"x": dtype, "g": dtype})
+    nullable.loc[missing, "g"] = pd.NA
+    fit = bl.lmer("y ~ x + (1 | g)", nullable)
+    plain = bl.lmer("y ~ x + (1 | g)", data.drop(missing))
+    assert fit.objective == plain.objective
+    assert fit.params.tolist() == plain.params.tolist()
+    assert fit.ranef()["g"].index.tolist() == sorted(set(data["g"]))
+
+
+@pytest.mark.parametrize("values", [["c", "a", "b"], [7, 2, 5]], ids=["text", "numbers"])
+def test_categories_of_arrow_in_pandas(values):
+    column = pa.array(np.resize(values, N)).dictionary_encode()
+    table = pa.table(DATA | {"c": column})
+    frame = table.to_pandas().assign(c=pd.arrays.ArrowExtensionArray(column))
+    for formula in ("y ~ x + (1 | c)", "y ~ x + c + (1 | g)"):
+        expected = bl.lmer(formula, table)
+        fit = bl.lmer(formula, frame)
+        assert_same_bits(fit, expected)
+        assert fit.params.index.tolist() == expected.params.index.tolist()
+        chunks = bl.lmer(formula, [frame[:50], frame[50:]])
+        assert chunks.params.index.tolist() == expected.params.index.tolist()
+        assert chunks.objective == pytest.approx(expected.objective, rel=1e-12)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import blocklmm as bl
 import duckdb
 import numpy as np
@@ -68,6 +70,8 @@ def test_a_file_that_ends_early(tmp_path):
         lambda _: iter([DATA[:0], DATA[:0]]),
         lambda _: [DATA[:0]],
         lambda _: list,
+        lambda _: [],
+        lambda _: deque(),
     ],
 )
 def test_no_rows(tmp_path, make):
@@ -88,10 +92,35 @@ def test_iterators_of_what_are_no_frames(things):
         bl.lmer(FORMULA, things)
 
 
-@pytest.mark.parametrize("data", [{1, 2}, object(), 3.5, [], (), [DATA, 3]], ids=str)
+@pytest.mark.parametrize("data", [{1, 2}, object(), 3.5, [1], b"rows", np.ones(9)])
 def test_what_are_no_rows_at_all(data):
     with says(bl.DataError, repr(type(data).__name__), "is no table"):
         bl.lmer(FORMULA, data)
+
+
+@pytest.mark.parametrize("make", [list, tuple, deque, lambda data: dict(enumerate(data)).values()])
+@pytest.mark.parametrize("wrong", [None, 3, "rows.parquet"])
+def test_one_element_that_is_no_frame(make, wrong):
+    with says(bl.DataError, "element 1", repr(type(wrong).__name__), "is no table"):
+        bl.lmer(FORMULA, make([DATA, wrong]))
+
+
+@pytest.mark.parametrize("make", [iter, lambda data: pa.Table.from_pandas(data).to_reader(25)])
+def test_a_function_that_gives_the_same_iterator_again(make):
+    rows = make(chunks()) if make is iter else make(DATA)
+    with says(bl.DataError, "same iterator", "a new one each time"):
+        bl.lmer(FORMULA, lambda: rows)
+
+
+def test_an_object_that_gives_the_same_iterator_again():
+    class Once:
+        rows = iter(chunks())
+
+        def __iter__(self):
+            return self.rows
+
+    with says(bl.DataError, "'Once' gives the same iterator", "a new one each time"):
+        bl.lmer(FORMULA, Once())
 
 
 def test_a_function_that_gives_no_iterator():
@@ -137,6 +166,65 @@ def test_queries_that_fail():
     )
     with says(bl.DataError, "DuckDB", "failed"):
         bl.lmer(FORMULA, relation)
+
+
+@pytest.mark.parametrize(
+    ("read", "out", "is_among"),
+    [
+        ("*.parquet", "p.parquet", True),
+        ("part*.parquet", "p.parquet", False),
+        ("part*.parquet", "part9.parquet", True),
+        ("*.parquet", "below/p.parquet", False),
+        ("*.parquet", "../p.parquet", False),
+        ("*.parquet", "below/../p.parquet", True),
+        ("**/*.parquet", "p.parquet", True),
+        ("**/*.parquet", "below/deep/p.parquet", True),
+        ("**/part*.parquet", "below/deep/p.parquet", False),
+        ("*/*.parquet", "below/p.parquet", True),
+        ("*/*.parquet", "p.parquet", False),
+        ("", "p.parquet", True),
+        ("", "below/deep/p.parquet", True),
+        ("", "../p.parquet", False),
+        ("part0.parquet", "p.parquet", False),
+        ("part0.parquet", "part0.parquet", True),
+        ("link.parquet", "below/part0.parquet", True),
+        ("Dataset", "p.parquet", True),
+        ("Dataset", "below/deep/p.parquet", True),
+        ("Dataset", "../p.parquet", False),
+        ("filtered", "p.parquet", True),
+    ],
+)
+def test_what_is_written_is_none_of_what_is_read(tmp_path, monkeypatch, read, out, is_among):
+    folder = tmp_path / "rows"
+    (folder / "below" / "deep").mkdir(parents=True)
+    for path in ("part0.parquet", "below/part0.parquet"):
+        DATA.to_parquet(folder / path)
+    if read == "link.parquet":
+        (folder / read).symlink_to(folder / "below" / "part0.parquet")
+    monkeypatch.chdir(folder)
+    sources = [folder / read, read or "."]
+    if read in ("Dataset", "filtered"):
+        sources = [(FOLDERS | FILTERED)[read](where) for where in (folder, ".")]
+    before = sorted(tmp_path.rglob("*"))
+    for data in sources:
+        fit, other = bl.lmer(FORMULA, data), bl.lmer(FORMULA, DATA)
+        for target in (folder / out, out):
+            calls = [
+                lambda: fit.predict(out=target),  # noqa: B023
+                lambda: fit.augment(out=target),  # noqa: B023
+                lambda: fit.predict(DATA, out=target),  # noqa: B023
+                lambda: other.predict(data, out=target),  # noqa: B023
+            ]
+            for call in calls:
+                if is_among:
+                    with says(bl.OptionError, f"out={str(target)!r}", "another folder"):
+                        call()
+                    assert sorted(tmp_path.rglob("*")) == before
+                else:
+                    call()
+                    found = pd.read_parquet(target)
+                    assert len(found) in (N, 2 * N)
+                    (folder / out).unlink()
 
 
 # -- columns ---------------------------------------------------------------------------------
@@ -208,6 +296,53 @@ def test_files_of_another_schema(tmp_path, column, change):
         frames[1] = frames[1].assign(**{column: "1" if column == "x" else 1.0})
     with says(bl.DataError, column):
         bl.lmer("y ~ x + a + (1 | g)", write_parts(tmp_path, *frames))
+
+
+FOLDERS = {
+    "glob": lambda folder: folder / "part*.parquet",
+    "folder": lambda folder: folder,
+    "Dataset": lambda folder: ds.dataset(folder, format="parquet"),
+}
+FILTERED = {
+    "filtered": lambda folder: FOLDERS["Dataset"](folder).filter(ds.field("y") > -99),
+    "filtered twice": lambda folder: FILTERED["filtered"](folder).filter(ds.field("y") < 99),
+}
+
+
+@pytest.mark.parametrize("source", [*FOLDERS, *FILTERED])
+def test_a_file_that_lacks_a_column(tmp_path, source):
+    frames = chunks()
+    frames[1] = frames[1].drop(columns=["x", "z"])
+    write_parts(tmp_path, *frames)
+    with says(bl.DataError, "part1.parquet' has no column 'x'"):
+        bl.lmer(FORMULA, (FOLDERS | FILTERED)[source](tmp_path))
+    fit = bl.lmer("y ~ a + (1 | g)", (FOLDERS | FILTERED)[source](tmp_path))
+    assert fit.nobs == N
+
+
+@pytest.mark.parametrize("source", FOLDERS)
+@pytest.mark.parametrize("column", ["x", "g"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_integers_in_one_file_and_reals_in_another(tmp_path, source, column, first):
+    data = DATA.assign(x=(10 * DATA["x"]).round(), g=DATA["g"].astype(float))
+    data.loc[25:, column] += 0.5
+    frames = chunks(data)
+    frames[0] = frames[0].astype({column: "int64"})
+    write_parts(tmp_path, *(frames if first == 0 else frames[::-1]))
+    fit = bl.lmer(FORMULA, FOLDERS[source](tmp_path))
+    whole = bl.lmer(FORMULA, data)
+    assert fit.objective == pytest.approx(whole.objective, rel=1e-12)
+    assert fit.ranef()["g"].index.tolist() == whole.ranef()["g"].index.tolist()
+
+
+@pytest.mark.parametrize("source", FOLDERS)
+@pytest.mark.parametrize("column", ["x", "a"])
+def test_a_first_file_without_a_value(tmp_path, source, column):
+    data = DATA.astype({column: object})
+    data.loc[:24, column] = None
+    write_parts(tmp_path, *chunks(data))
+    fit = bl.lmer("y ~ x + a + (1 | g)", FOLDERS[source](tmp_path))
+    assert fit.objective == pytest.approx(bl.lmer("y ~ x + a + (1 | g)", data).objective, rel=1e-12)
 
 
 @pytest.mark.parametrize("column", ["x", "y", "g", "z"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections import deque
 from itertools import pairwise
 
 import blocklmm as bl
@@ -153,7 +155,21 @@ SOURCES = {
     "function": lambda folder: lambda: pq.ParquetFile(folder / "all.parquet").iter_batches(33),
     "list of tables": lambda folder: in_chunks(pq.read_table(folder / "all.parquet")),
     "list of dicts": lambda _: [dict(part) for part in in_chunks(DATA)],
+    "function that gives a list": lambda _: lambda: in_chunks(DATA),
+    "deque": lambda _: deque(in_chunks(DATA)),
+    "values of a dict": lambda _: dict(enumerate(in_chunks(DATA))).values(),
+    "object that is iterated over": lambda _: Chunks(DATA),
 }
+
+
+class Chunks:
+    """Nothing but what makes an iterator."""
+
+    def __init__(self, data):
+        self._data = data
+
+    def __iter__(self):
+        return iter(in_chunks(self._data))
 
 
 class Capsule:
@@ -394,3 +410,212 @@ def test_a_first_chunk_that_lacks_a_covariate_of_a_product():
     data.loc[:39, "x"] = np.nan
     whole = bl.lmer("y ~ x * C(room) + (1 | g)", data)
     assert_same(bl.lmer("y ~ x * C(room) + (1 | g)", parts(data, [40, 200])), whole)
+
+
+def write_partitioned(data, folder, columns):
+    table = pa.Table.from_pandas(data, preserve_index=False)
+    pq.write_to_dataset(table, folder, partition_cols=columns)
+
+
+@pytest.mark.parametrize("below", ["", "/**/*.parquet", "/*/*/*.parquet"])
+def test_files_in_folders_that_make_columns(tmp_path, below):
+    data = DATA.assign(site=np.where(DATA["rater"] < 2, "a b", "c/d"))
+    write_partitioned(data, tmp_path / "rows", ["room", "site"])
+    (tmp_path / "rows" / "_SUCCESS").touch()
+    fit = bl.lmer("y ~ x + room + site + (1 | g)", f"{tmp_path}/rows{below}")
+    whole = bl.lmer("y ~ x + room + site + (1 | g)", data)
+    assert_same(fit, whole)
+
+
+def test_a_columns_own_values_go_before_its_folders(tmp_path):
+    for room, part in DATA.groupby("room"):
+        folder = tmp_path / f"room={7 - room}"
+        folder.mkdir()
+        part.to_parquet(folder / "rows.parquet", index=False)
+    fit = bl.lmer("y ~ x + room + (1 | g)", tmp_path)
+    assert_same(fit, bl.lmer("y ~ x + room + (1 | g)", DATA))
+
+
+@pytest.mark.parametrize("where", ["rows", "rows/**/*.parquet"])
+def test_files_at_all_depths(tmp_path, where):
+    for k, part in enumerate(in_chunks(DATA, 61)):
+        folder = tmp_path / "rows" / "/".join("abcd"[:k])
+        folder.mkdir(parents=True, exist_ok=True)
+        part.to_parquet(folder / "part.parquet", index=False)
+    assert_same(bl.lmer("y ~ x + (1 | g)", tmp_path / where), IN_MEMORY["intercepts"])
+    with pytest.raises(bl.DataError, match="matches the folder"):
+        bl.lmer("y ~ x + (1 | g)", tmp_path / "rows" / "*")
+
+
+@pytest.mark.parametrize("field", ["x", "rater", "room", "z"])
+def test_data_sets_with_a_filter(tmp_path, field):
+    write_partitioned(DATA, tmp_path / "rows", ["room"])
+    rows = ds.dataset(tmp_path / "rows", format="parquet", partitioning="hive")
+    fit = bl.lmer("y ~ arm * x + room + (x | g)", rows.filter(ds.field(field) > 1))
+    whole = bl.lmer("y ~ arm * x + room + (x | g)", DATA[DATA[field] > 1])
+    assert_same(fit, whole)
+    assert len(fit.resid) == whole.nobs
+
+
+def test_a_file_that_is_called_as_a_glob(tmp_path):
+    DATA.to_parquet(tmp_path / "d[1].parquet")
+    assert_same(bl.lmer("y ~ x + (1 | g)", tmp_path / "d[1].parquet"), IN_MEMORY["intercepts"])
+
+
+@pytest.mark.parametrize("group", ["g", "x2", "flag", "g:room", "g:name"])
+@pytest.mark.parametrize("kind", [str, bool, int, float])
+def test_labels_of_new_rows_in_another_kind(group, kind):
+    data = DATA.assign(x2=DATA["g"] + 0.5)
+    formula = f"y ~ z + (1 | {group})"
+    whole, chunks = (bl.lmer(formula, rows) for rows in (data, in_chunks(data)))
+    new = data[:20].astype({name: kind for name in group.split(":") if name != "name"})
+    expected = whole.predict(new, new_levels="population")
+    found = chunks.predict(parts(new, [7]), new_levels="population")
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
+    if kind is str:  # known as what they are in the rows of the fit
+        np.testing.assert_allclose(expected, whole.predict(data[:20]), rtol=1e-12)
+
+
+@pytest.mark.parametrize("category", ["arm", "C(n)"])
+def test_rows_with_levels_that_only_dropped_ones_have(tmp_path, category):
+    data = DATA.astype({"n": float})
+    data.loc[[90, 200], ["x"]] = np.nan
+    data.loc[[90, 200], "arm"] = ["none", "else"]
+    data.loc[[90, 200], "n"] = [7, 9]
+    formula = f"y ~ x + {category} + (x | g)"
+    whole, chunks = (bl.lmer(formula, rows, weights="w") for rows in (data, in_chunks(data)))
+    assert chunks.params.index.tolist() == whole.params.index.tolist()
+    for name in ("fittedvalues", "resid", "pearson_resid"):
+        np.testing.assert_allclose(getattr(chunks, name), getattr(whole, name), rtol=0, atol=1e-8)
+    np.testing.assert_allclose(chunks.predict(), whole.predict(), rtol=0, atol=1e-8)
+    chunks.predict(out=tmp_path / "p.parquet")
+    chunks.augment(out=tmp_path / "a.parquet")
+    for path, name in (("p.parquet", ".mean"), ("a.parquet", ".fitted")):
+        found = pd.read_parquet(tmp_path / path)[name]
+        assert found[data["x"].isna()].isna().all()
+        used = data[["x", "y"]].notna().all(axis=1)
+        np.testing.assert_allclose(found[used], whole.fittedvalues, rtol=0, atol=1e-8)
+    with pytest.raises(bl.DataError, match="was not fitted with"):
+        chunks.predict([data])
+
+
+def odd_columns():
+    """Columns that no model can read, whose names are in formulas."""
+    when = pd.Timestamp("2020-01-01")
+    names = ["0", "1", "2", "log", "log1p", "I", "C", "df", "sum", "Intercept", "offset"]
+    return dict.fromkeys(names, when) | {"poly": [[1]] * N}
+
+
+@pytest.mark.parametrize(
+    ("formula", "more"),
+    [
+        ("y ~ 1 + x + (1 | g)", {}),
+        ("log(y + 20) ~ np.log1p(z) + (0 + x | g)", {}),
+        ("y ~ poly(x, 2) + bs(z, df=4) + I(x^2):z + (1 | g)", {}),
+        ("y ~ C(n, contr.sum) + offset(log(w)) + (1 | school:room)", {}),
+        ("y ~ x + (1 | g)", {"weights": "log(w + 2)", "offset": "shift * 2"}),
+        ("y ~ x + arm + (1 | g)", {"contrasts": {"arm": "sum"}, "levels": {"arm": ["early"]}}),
+    ],
+)
+def test_names_that_are_no_columns_of_the_formula(tmp_path, formula, more):
+    if "levels" in more:
+        more["levels"] = {"arm": ["early", "later", "last"]}
+    whole = bl.lmer(formula, DATA, **more)
+    path = tmp_path / "odd.parquet"
+    DATA.assign(**odd_columns()).to_parquet(path)
+    assert_same(bl.lmer(formula, path, **more), whole)
+    np.testing.assert_allclose(whole.predict(path), whole.predict(DATA), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["my.x", "x.y.z", "größe", "a b", "x:y", "1", "_x"])
+def test_names_of_all_kinds(tmp_path, name):
+    data = DATA.rename(columns={"z": name})
+    data.to_parquet(tmp_path / "rows.parquet")
+    quoted = name if name in ("my.x", "x.y.z", "größe", "_x") else f"`{name}`"
+    for term in (quoted, f"log({quoted} + 20)", f"poly({quoted}, 2)", f"({quoted} | g)"):
+        more = {"weights": f"exp({quoted} / 50)"}
+        formula = f"y ~ x + {term} + (1 | school)"
+        fit = bl.lmer(formula, tmp_path / "rows.parquet", **more)
+        assert_same(fit, bl.lmer(formula, data, **more))
+
+
+def counted(frames, most):
+    """Frames of which no more than some are to be held at a time."""
+    alive = []
+    for frame in frames:
+        fresh = frame.copy()
+        alive.append(weakref.ref(fresh))
+        assert sum(found() is not None for found in alive) <= most
+        yield fresh
+        del fresh
+
+
+@pytest.mark.parametrize("unknown", [None, np.nan])
+@pytest.mark.parametrize("interval", [None, "prediction"])
+def test_new_rows_whose_response_is_unknown_are_not_held(unknown, interval):
+    whole = bl.lmer("log(y + 20) ~ x + (x | g)", DATA, weights="w")
+    new = DATA.assign(y=pd.Series([unknown] * N, dtype=None if unknown else object))
+    if interval is None:
+        new["w"] = np.nan
+    found = whole.predict(counted(in_chunks(new, 10), 4), interval=interval)
+    expected = whole.predict(DATA, interval=interval)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_a_response_that_is_known_later_has_no_say_in_predictions():
+    whole = bl.lmer("y ~ x + (x | g)", DATA)
+    first = DATA[:50].assign(y=pd.Series([None] * 50, dtype=object))
+    found = whole.predict([first, DATA[50:100], DATA[100:].assign(y="unknown")])
+    np.testing.assert_allclose(found, whole.predict(DATA), rtol=1e-12)
+
+
+def test_values_are_looked_for_in_so_many_rows_that_come_once():
+    n, size = 7 << 18, 1 << 18
+    rng = np.random.default_rng(5)
+    data = pd.DataFrame({"x": rng.normal(size=n), "g": np.arange(n) % 50})
+    data["y"] = data["x"] + rng.normal(size=50)[data["g"]] + rng.normal(size=n)
+    data.loc[: 6 * size - 1, "x"] = np.nan
+    fit = bl.lmer("y ~ x + (1 | g)", counted(in_chunks(data, size), 6))
+    assert_same(fit, bl.lmer("y ~ x + (1 | g)", data))
+
+
+def test_new_rows_without_any_value_of_a_column():
+    whole = bl.lmer("y ~ x + arm + (1 | g)", DATA)
+    for column, kind in (("x", object), ("x", float), ("arm", object), ("y", object)):
+        new = DATA[:9].assign(**{column: pd.Series([None] * 9, dtype=kind)})
+        known = np.isfinite(whole.predict(DATA[:9])) & (column == "y")
+        for rows in (new, [new, new], iter([new])):
+            assert np.isfinite(whole.predict(rows)[:9]).tolist() == known.tolist()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_files_of_columns_whose_type_changes_among_the_rows(tmp_path, order):
+    data = DATA.assign(n=DATA["n"] + np.where(np.arange(N) < 100, 0, 0.5))
+    chunks = parts(data, [100, 200])
+    chunks[0] = chunks[0].astype({"n": "int64"})
+    chunks[1] = chunks[1].assign(arm=pd.Series([None] * 100, dtype=object, index=chunks[1].index))
+    chunks[2] = chunks[2].astype({"arm": "category", "school": "category"})
+    chunks = chunks[::order]
+    fit = bl.lmer("y ~ n + arm + (1 | school)", chunks)
+    fit.augment(out=tmp_path / "a.parquet")
+    fit.predict(chunks, out=tmp_path / "p.parquet")
+    expected = pd.concat([part.astype({"arm": object, "school": str}) for part in chunks])
+    for path, column, values in (
+        ("a.parquet", ".resid", fit.resid),
+        ("p.parquet", ".mean", fit.predict(chunks)),
+    ):
+        found = pd.read_parquet(tmp_path / path)
+        for name in ("n", "arm", "school"):
+            left, right = found[name], expected[name]
+            assert (left.isna().to_numpy() == right.isna().to_numpy()).all()
+            assert left.dropna().tolist() == right.dropna().tolist()
+        np.testing.assert_allclose(found[column].dropna(), values[~np.isnan(values)], rtol=1e-12)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.parquet", "p.parquet"]
+
+
+def test_a_column_that_no_type_holds_is_named(tmp_path):
+    fit = bl.lmer("y ~ x + (1 | g)", DATA)
+    texts = DATA[100:].assign(y="unknown")
+    with pytest.raises(bl.DataError, match=r"(?s)change among the rows.*y: double.*y: .*string"):
+        fit.predict([DATA[:100], texts], out=tmp_path / "p.parquet")
+    assert not list(tmp_path.iterdir())

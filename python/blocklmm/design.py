@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from . import _core
 from .factors import CategoryFactor, ExpressionFactor, Factor
-from .formula import Formula, Term
+from .formula import Formula, Term, names_in, names_of
 from .frames import Frame, Numbers, Source, array_column
 
 Recipe = tuple[Any, ...]
@@ -123,9 +123,14 @@ class Design:
         return own + sorted(k for k in others if k not in own)
 
     @property
-    def text(self) -> str:
-        """A text that mentions all columns that the design reads."""
-        return " ".join([self.formula.text, *(source.label for source in self.sources)])
+    def names(self) -> frozenset[str]:
+        """The names of the columns that the design reads, and perhaps some more."""
+        return names_of(self.formula) | self.names_for(range(len(self.recipes)))
+
+    def names_for(self, recipes: Iterable[int]) -> frozenset[str]:
+        """Return the names of the columns that some recipes read, and perhaps some more."""
+        keys = [self.sources[k] for k in self.needed_sources(recipes)]
+        return frozenset().union(*(names_in(key.label) for key in keys if key.array is None))
 
     @property
     def constant(self) -> FloatArray | None:

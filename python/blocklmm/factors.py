@@ -26,7 +26,7 @@ from .errors import (
     rows_phrase,
 )
 from .expressions import Expression
-from .frames import Array, Categories, Frame, Source, require_numbers
+from .frames import Array, Categories, Frame, Numbers, Source, require_numbers
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -40,6 +40,8 @@ class NumericFactor:
     def source(self, frame: Frame, part: int) -> Source:  # noqa: ARG002
         """Return the column in a frame."""
         column = frame.column(self.name)
+        if isinstance(column, Categories) and len(column.levels) == 0:  # nothing tells its kind
+            return Numbers(self.name, np.full(frame.n_rows, np.nan))
         require_numbers(column, "column")
         return column
 

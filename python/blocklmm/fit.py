@@ -220,6 +220,11 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
             A Parquet file to write to instead, chunk by chunk: the columns that the model reads,
             and ``.fitted``, ``.fixed``, ``.resid``; of all rows, NaN where one was left out. It is
             there once all rows are written.
+
+        Raises
+        ------
+        OptionError
+            If ``out`` would be among the files that are read.
         """
         if out is not None:
             self._write_fitted(out)

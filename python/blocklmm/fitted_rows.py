@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -31,7 +32,7 @@ from .predict import (
     used_rows,
 )
 from .rows import Rows
-from .streams import as_rows, mentions
+from .streams import Stream, as_rows
 
 _OF_ROWS = ("_training", "_used", "_robust_errors", "_levels")
 
@@ -52,6 +53,12 @@ class FittedRows(FittedEffects):
                 "fit it again"
             )
         return rows
+
+    def _frames(self) -> Iterator[Frame]:
+        """Return the fit's own rows: those dropped may have levels that are none of the model's."""
+        for frame in self._rows().frames():
+            frame.is_training = True
+            yield frame
 
     def _frame(self) -> Frame:
         rows = self._rows()
@@ -109,7 +116,7 @@ class FittedRows(FittedEffects):
     @cached_property
     def _used(self) -> npt.NDArray[np.bool_]:
         """Which rows of the data were used."""
-        return np.concatenate([self._used_of(frame) for frame in self._rows().frames()])
+        return np.concatenate([self._used_of(frame) for frame in self._frames()])
 
     def _predictions(self, frame: Frame, is_chunk: bool) -> RowPredictions:
         groups = self._groups(frame, is_chunk) if self._has_random else None
@@ -117,9 +124,8 @@ class FittedRows(FittedEffects):
 
     @cached_property
     def _training(self) -> RowPredictions:
-        rows = self._rows()
-        is_chunk = not isinstance(rows, Frame)
-        found = [self._predictions(frame, is_chunk) for frame in rows.frames()]
+        is_chunk = not isinstance(self._rows(), Frame)
+        found = [self._predictions(frame, is_chunk) for frame in self._frames()]
         mean, fixed = (np.concatenate([getattr(p, k) for p in found]) for k in ("mean", "fixed"))
         return RowPredictions(mean[self._used], fixed[self._used], None)
 
@@ -136,8 +142,7 @@ class FittedRows(FittedEffects):
     @property
     def pearson_resid(self) -> FloatArray:
         """Residuals times the square root of the weights, shape (nobs,)."""
-        frames = self._rows().frames()
-        weights = [self._row_weights(frame, is_training=True) for frame in frames]
+        weights = [self._row_weights(frame, is_training=True) for frame in self._frames()]
         return self.resid * np.sqrt(np.concatenate(weights)[self._used])
 
     @property
@@ -146,7 +151,7 @@ class FittedRows(FittedEffects):
         return np.asarray(self._response() - self._training.mean)
 
     def _response(self) -> FloatArray:
-        return np.concatenate([self._response_of(f) for f in self._rows().frames()])[self._used]
+        return np.concatenate([self._response_of(f) for f in self._frames()])[self._used]
 
     def _response_of(self, frame: Frame) -> FloatArray:
         design = self._problem.design
@@ -179,7 +184,8 @@ class FittedRows(FittedEffects):
         level : float
         out : str or path, optional
             A Parquet file to write to, chunk by chunk: the columns that the model reads, and
-            ``.mean``, ``.lower``, ``.upper``. It is there once all rows are written.
+            ``.mean``, ``.lower``, ``.upper``. It is there once all rows are written, and is none
+            of the files that are read.
 
         Returns
         -------
@@ -190,6 +196,8 @@ class FittedRows(FittedEffects):
         ------
         DataError
             For unseen levels with ``new_levels="error"``, and for missing columns.
+        OptionError
+            If an option is none of these, or ``out`` would be among the files that are read.
 
         Notes
         -----
@@ -212,7 +220,8 @@ class FittedRows(FittedEffects):
                 "the weights were given as an array, of which new data have no values: fit with a "
                 "column's name, weights='name', for intervals of new observations"
             )
-        rows = self._rows() if data is None else as_rows(data, problem.design.text)
+        rows = self._rows() if data is None else self._new_rows(data, random, interval)
+        frames = self._frames() if data is None else rows.frames()
         is_chunk = not isinstance(rows, Frame)
         estimates = self._estimates(interval is not None)
 
@@ -235,17 +244,37 @@ class FittedRows(FittedEffects):
             return pd.DataFrame(columns, copy=False)
 
         if out is not None:
-            write_parquet(out, (self._with_columns(f, predicted(f)) for f in rows.frames()))
+            self._require_apart(out, rows)
+            write_parquet(out, (self._with_columns(f, predicted(f)) for f in frames))
             return None
-        parts = [predicted(frame) for frame in rows.frames()]
+        parts = [predicted(frame) for frame in frames]
         table = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
         if data is None and not self._used.all():
             table = table[self._used].reset_index(drop=True)
         return table if interval is not None else table["mean"].to_numpy()
 
+    def _new_rows(self, data: Any, random: str, interval: str | None) -> Rows:
+        """Return rows to predict for, of which the response need not be known."""
+        problem, design = self._problem, self._problem.design
+        recipes = [*(design.x_recipes[k] for k in problem.kept), *design.offsets]
+        groups: set[str] = set()
+        if random == "conditional":
+            recipes += design.z_recipes
+            groups = {name for group in design.groups for name in group}
+        if interval == "prediction" and design.weight >= 0:
+            recipes.append(design.weight)
+        return as_rows(data, design.names, design.names_for(recipes) | groups)
+
+    def _require_apart(self, out: str | os.PathLike[str], rows: Rows) -> None:
+        """Raise an OptionError if a file would be among what the rows, or the fit's, come from."""
+        for source in (rows, self._problem.statistics.rows):
+            if isinstance(source, Stream):
+                source.require_apart(out)
+
     def _write_fitted(self, out: str | os.PathLike[str]) -> None:
         """Write what is fitted of the rows to a Parquet file."""
         rows = self._rows()
+        self._require_apart(out, rows)
         is_chunk = not isinstance(rows, Frame)
 
         def fitted(frame: Frame) -> pd.DataFrame:
@@ -256,12 +285,12 @@ class FittedRows(FittedEffects):
             table.loc[~self._used_of(frame)] = np.nan
             return table
 
-        write_parquet(out, (self._with_columns(f, fitted(f)) for f in rows.frames()))
+        write_parquet(out, (self._with_columns(f, fitted(f)) for f in self._frames()))
 
     def _with_columns(self, frame: Frame, found: pd.DataFrame) -> Any:
         """Return the columns of a frame that the model reads, and what was found beside them."""
-        text = self._problem.design.text
-        table = frame.arrow([name for name in frame.names if mentions(text, name)])
+        read = self._problem.design.names
+        table = frame.arrow([name for name in frame.names if name in read])
         for name in found:
             table = table.append_column(f".{name}", [found[name].to_numpy()])
         return table

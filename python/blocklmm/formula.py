@@ -7,8 +7,11 @@ The fixed part is parsed by formulaic. Random terms are lme4's (Bates, Mächler,
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
+from typing import Any
 
 from formulaic.errors import FormulaicError
 from formulaic.parser import DefaultFormulaParser
@@ -141,6 +144,42 @@ def values_of(formula: Formula, *others: object) -> list[str]:
     texts = [formula.response, *formula.offsets]
     texts += [arithmetic(value) for value in others if isinstance(value, str)]
     return list(dict.fromkeys(texts))
+
+
+def names_of(formula: Formula, columns: Mapping[str, Any] | None = None) -> frozenset[str]:
+    """Return the names that may be columns among what a model reads.
+
+    Parameters
+    ----------
+    formula : Formula
+    columns : mapping, optional
+        Its weights, offset, contrasts and levels: values, or mappings from columns.
+    """
+    given = (columns or {}).values()
+    groups = (name for term in formula.random for name in term.group)
+    keys = (str(key) for mapping in given if isinstance(mapping, Mapping) for key in mapping)
+    texts = [*factors_of(formula), *values_of(formula, *given)]
+    return frozenset(chain(groups, keys, *map(names_in, texts)))
+
+
+def names_in(text: str) -> set[str]:
+    """Return the names that may be columns in a factor of a term or a value.
+
+    Names that are called and those of arguments are none; ``a.b`` may be a column or ``a`` alone.
+    """
+    names = {text.strip().strip("`")}
+    for found in _NAME.finditer(text):
+        parts = (found["plain"] or "").split(".")
+        parts = parts[:-1] if found["call"] else parts
+        names |= {".".join(parts[: k + 1]) for k in range(len(parts))} | {found["quoted"] or ""}
+    return names - {""}
+
+
+_NAME = re.compile(
+    r"""`(?P<quoted>[^`]+)` | '[^']*' | "[^"]*" | (?<![\w.])[^\W\d]\w*\s*=(?!=)
+    | (?<![\w.])(?P<plain>[^\W\d][\w.]*)(?P<call>\s*\()?""",
+    re.VERBOSE,
+)
 
 
 def arithmetic(text: str) -> str:

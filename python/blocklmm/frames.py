@@ -393,7 +393,8 @@ def _from_pandas(name: str, series: pd.Series[Any]) -> Column:
             raise DataError(f"column {name!r} holds complex numbers")
         is_boolean = pd.api.types.is_bool_dtype(dtype)
         if pd.api.types.is_integer_dtype(dtype) and not series.isna().any():
-            return Numbers(name, series.to_numpy(dtype=np.int64))
+            is_unsigned = pd.api.types.is_unsigned_integer_dtype(dtype)
+            return Numbers(name, series.to_numpy(dtype=np.uint64 if is_unsigned else np.int64))
         return Numbers(name, series.to_numpy(dtype=np.float64, na_value=np.nan), is_boolean)
     if pd.api.types.is_object_dtype(dtype):
         kind = pd.api.types.infer_dtype(series, skipna=True)
@@ -406,6 +407,8 @@ def _from_pandas(name: str, series: pd.Series[Any]) -> Column:
                 f"column {name!r} mixes types ({kind}): make it numbers or text, for instance "
                 f"with astype(str)"
             )
+    elif str(dtype).startswith("dictionary<"):  # categories as Arrow has them
+        return _from_narwhals(name, _as_arrow(series))
     elif not pd.api.types.is_string_dtype(dtype):
         raise DataError(
             f"column {name!r} has dtype {dtype}: only numbers, booleans, text and categories can "
@@ -442,6 +445,12 @@ def _from_narwhals(name: str, series: nw.Series[Any]) -> Column:
         f"column {name!r} has type {dtype}: only numbers, booleans, text and categories can be "
         "used; convert it first"
     )
+
+
+def _as_arrow(series: pd.Series[Any]) -> nw.Series[Any]:
+    import pyarrow as pa
+
+    return nw.from_native(pa.chunked_array(series.array.__arrow_array__()), series_only=True)
 
 
 def _one_array(series: nw.Series[Any]) -> Array | None:

@@ -17,6 +17,10 @@ Slots = npt.NDArray[np.int32]
 IntArray = npt.NDArray[np.int64]
 
 
+class MixedLabelsError(DataError):
+    """Labels are of another kind than those met before."""
+
+
 class GrowingLabels:
     """Levels of a grouping factor, numbered in the order in which they are first met.
 
@@ -39,7 +43,9 @@ class GrowingLabels:
         Raises
         ------
         DataError
-            If a column is unknown, or its labels are of another kind than those before.
+            If a column is unknown.
+        MixedLabelsError
+            If its labels are of another kind than those before.
         """
         parts = [table.code_rows(frame) for table in self._tables]
         return self._joint(parts), 0
@@ -49,7 +55,7 @@ class GrowingLabels:
 
         Raises
         ------
-        DataError
+        MixedLabelsError
             If labels are of different kinds.
         """
         both = zip(self._tables, labels, strict=True)
@@ -163,7 +169,7 @@ class _ColumnTable:
             self._kind, self._levels, self._integers = "real", None, _core.IntegerLabels()
             self._integers.code(_bits(known))
         elif kind != self._kind and (self._kind, kind) != ("real", "integer"):
-            raise DataError(
+            raise MixedLabelsError(
                 f"the grouping column {self._name!r} has labels of two kinds: {self._kind} in "
                 f"one part of the data, {kind} in another; make them the same"
             )

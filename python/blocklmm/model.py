@@ -11,13 +11,13 @@ from .arguments import require_flag
 from .columns import build
 from .errors import OptionError
 from .fit import LinearMixedFit, estimate
-from .formula import parse
+from .formula import names_of, parse
 from .frames import Frame
 from .gathering import gather
 from .optimize import FitOptions
 from .problem import Problem
 from .rows import Rows
-from .streams import as_rows, mentioned
+from .streams import as_rows
 
 
 class LinearMixedModel:
@@ -105,7 +105,7 @@ class LinearMixedModel:
             "contrasts": contrasts,
             "levels": levels,
         }
-        self._rows: Rows | None = as_rows(data, mentioned(formula, self._columns))
+        self._rows: Rows | None = as_rows(data, names_of(self.formula, self._columns))
         if keep_data and not isinstance(self._rows, Frame):
             raise OptionError("keep_data is for data in memory; rows that come in chunks are not")
         for term in self.formula.random:

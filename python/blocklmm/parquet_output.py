@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,10 @@ from .errors import DataError
 
 
 def write_parquet(path: str | os.PathLike[str], tables: Iterable[Any]) -> None:
-    """Write pyarrow tables of one schema; the file is there once the last one is written.
+    """Write pyarrow tables of the same columns; the file is there once the last one is written.
+
+    Where a later table needs a wider type, integers that become real numbers for instance, what
+    was written is written again.
 
     Parameters
     ----------
@@ -22,7 +27,7 @@ def write_parquet(path: str | os.PathLike[str], tables: Iterable[Any]) -> None:
     Raises
     ------
     DataError
-        If a table has another schema than the first.
+        If a table has other columns than the first, or of types that have none in common.
     ImportError
         Without pyarrow.
     """
@@ -39,10 +44,11 @@ def write_parquet(path: str | os.PathLike[str], tables: Iterable[Any]) -> None:
             if writer is None:
                 writer = pq.ParquetWriter(name, table.schema)
             if table.schema != writer.schema:
-                raise DataError(
-                    "columns change their type among the rows, which one file can't hold: "
-                    f"{writer.schema} and {table.schema}"
-                )
+                schema = _common(writer.schema, table.schema)
+                if schema != writer.schema:
+                    writer.close()
+                    writer = _rewritten(name, schema)
+                table = _as(schema, table)
             writer.write_table(table)
         if writer is not None:
             writer.close()
@@ -52,3 +58,53 @@ def write_parquet(path: str | os.PathLike[str], tables: Iterable[Any]) -> None:
             writer.close()
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _common(one: Any, other: Any) -> Any:
+    """Return a schema that holds the columns of two; categories are text where they differ."""
+    import pyarrow as pa
+
+    def widened(field: Any) -> Any:
+        types = field.type, other.field(field.name).type
+        if types[0] == types[1]:
+            return field
+        plain = [t.value_type if pa.types.is_dictionary(t) else t for t in types]
+        schemas = [pa.schema([(field.name, dtype)]) for dtype in plain]
+        return pa.unify_schemas(schemas, promote_options="permissive").field(0)
+
+    if set(one.names) == set(other.names):
+        with suppress(pa.ArrowException):
+            return pa.schema(map(widened, one))
+    raise DataError(f"columns change among the rows, which one file can't hold: {one} and {other}")
+
+
+def _as(schema: Any, table: Any) -> Any:
+    import pyarrow as pa
+
+    try:
+        return table.select(schema.names).cast(schema)
+    except pa.ArrowException as error:
+        raise DataError(
+            f"columns change their type among the rows, and one file can't hold both: {error}"
+        ) from error
+
+
+def _rewritten(name: str, schema: Any) -> Any:
+    """Return a writer of a file that holds what the file of that name did, in another schema."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    narrow = f"{name}.narrow"
+    os.replace(name, narrow)
+    writer = pq.ParquetWriter(name, schema)
+    shutil.copymode(narrow, name)
+    try:
+        with pq.ParquetFile(narrow) as file:
+            for batch in file.iter_batches():
+                writer.write_table(_as(schema, pa.Table.from_batches([batch])))
+    except BaseException:
+        writer.close()
+        raise
+    finally:
+        Path(narrow).unlink()
+    return writer

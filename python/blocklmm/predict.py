@@ -13,9 +13,10 @@ import pandas as pd
 from . import reading
 from .errors import DataError, labels_phrase, rows_phrase
 from .frames import Frame
-from .growing_labels import GrowingLabels
+from .growing_labels import GrowingLabels, MixedLabelsError
 from .labels import group_labels
 from .problem import Problem
+from .statistics import GroupingFactor
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -103,13 +104,17 @@ def row_groups(problem: Problem, frame: Frame) -> IntArray:
     """
     out = np.empty((frame.n_rows, len(problem.statistics.factors)), dtype=np.int64)
     for f, factor in enumerate(problem.statistics.factors):
-        labels = group_labels(frame, factor.group)
-        found = labels.names.keys(np.arange(labels.n_slots))
-        known, found = _text_if_mixed(factor.keys, found)
-        place = np.append(known.get_indexer(found), -2)
-        slots = np.asarray(labels.codes, dtype=np.int64) - labels.base
-        out[:, f] = place[np.where(slots < 0, len(place) - 1, slots)]
+        out[:, f] = _levels_of_rows(factor, frame)
     return out
+
+
+def _levels_of_rows(factor: GroupingFactor, frame: Frame) -> IntArray:
+    labels = group_labels(frame, factor.group)
+    found = labels.names.keys(np.arange(labels.n_slots))
+    known, found = _text_if_mixed(factor.keys, found)
+    place = np.append(known.get_indexer(found), -2)
+    slots = np.asarray(labels.codes, dtype=np.int64) - labels.base
+    return np.asarray(place[np.where(slots < 0, len(place) - 1, slots)])
 
 
 class FittedLevels:
@@ -130,7 +135,11 @@ class FittedLevels:
         """Return the fitted levels of a chunk's rows, as :func:`row_groups`."""
         out = np.empty((frame.n_rows, len(self._factors)), dtype=np.int64)
         for f, (table, factor) in enumerate(zip(self._tables, self._factors, strict=True)):
-            slots, _ = table.of(frame)
+            try:
+                slots, _ = table.of(frame)
+            except MixedLabelsError:  # numbers as text, for instance, which the table can't look up
+                out[:, f] = _levels_of_rows(factor, frame)
+                continue
             out[:, f] = np.where(slots < 0, -2, np.where(slots < factor.n_levels, slots, -1))
         return out
 

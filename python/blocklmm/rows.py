@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from math import inf
 from typing import Protocol, TypeVar, runtime_checkable
 
 from .frames import Frame
@@ -52,14 +53,20 @@ class PartitionedRows(Rows, Protocol):
         ...
 
 
-def first_with_values(frames: Iterable[Frame], is_wanted: Callable[[str], bool]) -> Frame | None:
+def first_with_values(
+    frames: Iterable[Frame], wanted: Collection[str], most_rows: float = inf
+) -> Frame | None:
     """Return the first frame that has a value in every column wanted; the first, if none has.
 
-    None, where there are no frames.
+    No more than so many rows are looked at. None, where there are no frames.
     """
     first = None
+    n_rows = 0
     for frame in frames:
         first = frame if first is None else first
-        if not any(frame.is_missing(name) for name in frame.names if is_wanted(name)):
+        if not any(frame.is_missing(name) for name in frame.names if name in wanted):
             return frame
+        n_rows += frame.n_rows
+        if n_rows >= most_rows:
+            break
     return first

@@ -18,7 +18,7 @@ from .disclosure import small_cells
 from .distributed.dask_rows import require_dask_frame
 from .errors import OptionError, PrivacyWarning, warn
 from .fit import LinearMixedFit, estimate
-from .formula import parse
+from .formula import names_of, parse
 from .gathering import gather, read
 from .merging import merge, merged
 from .optimize import FitOptions
@@ -28,7 +28,7 @@ from .saved_statistics import restored, saved
 from .statistics import RowStatistics
 from .statistics_file import read as read_file
 from .statistics_file import write
-from .streams import as_rows, mentioned
+from .streams import as_rows
 from .submodels import submodel
 
 FloatArray = npt.NDArray[np.float64]
@@ -206,7 +206,7 @@ class SufficientStatistics:
             if given is not None and not isinstance(given, str):
                 raise OptionError(f"{name} of statistics is the name of a column, not {given!r}")
         parsed = parse(formula)
-        rows = as_rows(data, mentioned(formula, columns), groups)
+        rows = as_rows(data, names_of(parsed, columns), groups=groups)
         for term in parsed.random:
             for name in term.group:
                 rows.head.column(name)
@@ -299,7 +299,7 @@ class SufficientStatistics:
         """
         require_count("n_threads", n_threads)
         design = self._design
-        rows = as_rows(data, design.text, groups="driver")
+        rows = as_rows(data, design.names, groups="driver")
         whole = 0 if self._keeps_groups else None
         shift = np.asarray(self._statistics.core.shift)
         added = read(design, rows, self._missing, n_threads, progress, shift, whole)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, TypeVar
 
 from blocklmm.errors import BlocklmmError, DataError
@@ -24,8 +24,10 @@ class DaskRows:
     Parameters
     ----------
     data : dask.dataframe.DataFrame
-    is_mentioned : callable
-        Tells of a column's name whether the model reads it: the others are not computed.
+    wanted : collection of str
+        The columns that the model reads, if they are there: the others are not computed.
+    needed : collection of str
+        Those of them that are to be of one kind in all partitions.
     groups : {"auto", "driver", "workers"}
         Where the statistics of the groups are to be; see ``placement.py``.
 
@@ -43,23 +45,23 @@ class DaskRows:
     total: int | None = None
 
     def __init__(
-        self, data: Any, is_mentioned: Callable[[str], bool], groups: str = "auto"
+        self, data: Any, wanted: Collection[str], needed: Collection[str], groups: str = "auto"
     ) -> None:
         from dask.delayed import delayed
 
         self.groups = groups
         names = [str(name) for name in data.columns]
-        chosen = [name for name in data.columns if is_mentioned(str(name))]
+        chosen = [name for name in data.columns if str(name) in wanted]
         # a name that is missing is told from all that there are
         self.partitions: list[Any] = (data[chosen] if chosen else data).to_delayed()
         first_rows = delayed(_first_rows, pure=False)
         heads = (computed(first_rows(part), self.partitions) for part in self.partitions)
-        head = first_with_values((Frame(found) for found in heads if len(found)), is_mentioned)
+        head = first_with_values((Frame(found) for found in heads if len(found)), needed)
         if head is None:
             raise DataError("the data have no rows: the Dask frame is empty")
         self.head = head
         head.known_names = names
-        self._kinds = {name: head.kind(name) for name in head.names if is_mentioned(name)}
+        self._kinds = {name: head.kind(name) for name in head.names if name in needed}
 
     def frames(self, n_threads: int = 1) -> Iterator[Frame]:  # noqa: ARG002
         """Return the partitions one by one: for passes that need them here.
