@@ -115,7 +115,7 @@ def _expression_to_json(expression: Expression) -> dict[str, Any]:
 
 
 def _expression_from_json(saved: dict[str, Any]) -> Expression:
-    names = ("text", "quoted", "variables", "suffixes", "transforms")
+    names = ("text", "variables", "suffixes", "transforms")
     return Expression.restored(**{name: _decoded(saved[name]) for name in names})
 
 

@@ -11,7 +11,9 @@ Layout, all numbers little-endian:
     arrays      in C order, each padded with zeros to a multiple of 64 bytes
     32 bytes    SHA-256 of all bytes before
 
-Nothing in it is code: reading one runs nothing.
+Reading one runs nothing. The formula and its expressions are text; on new rows those are evaluated
+that do arithmetic and call functions of a known few (see ``expression_code.py``), and no other. The
+checksum tells damage, not who has written the file.
 """
 
 from __future__ import annotations
