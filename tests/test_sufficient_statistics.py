@@ -285,6 +285,20 @@ def test_a_failed_update_changes_nothing():
         assert_same_bits(found.fit(), before)
 
 
+def test_a_failed_update_leaves_what_shares_the_statistics():
+    """The rows that come after it change no earlier fit, and no copy."""
+    found = of("slopes", DATA[:90])
+    fit, twin = found.fit(), copy.copy(found)
+    shrinkage, theta = fit.shrinkage()["g"], twin.fit().theta
+    with says(bl.IncompatibleError, "two kinds"):
+        found.update(DATA[90:120].assign(g=DATA["name"]))
+    found.update(DATA[90:])
+    assert (fit.nobs, twin.nobs, found.nobs) == (90, 90, N)
+    pd.testing.assert_frame_equal(fit.shrinkage()["g"], shrinkage)
+    np.testing.assert_array_equal(twin.fit().theta, theta)
+    assert_same(twin.update(DATA[90:]).fit(), IN_MEMORY["slopes"])
+
+
 # -- without a group -------------------------------------------------------------------------
 
 

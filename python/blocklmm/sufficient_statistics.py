@@ -295,7 +295,10 @@ class SufficientStatistics:
         Raises
         ------
         DataError
-            If the rows can't be used; nothing was changed then.
+            If the rows can't be used.
+        IncompatibleError
+            If labels of groups are of another kind, text and integers say. Nothing was changed
+            after either.
         """
         require_count("n_threads", n_threads)
         design = self._design
@@ -304,6 +307,7 @@ class SufficientStatistics:
         shift = np.asarray(self._statistics.core.shift)
         added = read(design, rows, self._missing, n_threads, progress, shift, whole)
         self._statistics = merge(design, self._own(), design, added)
+        self._is_shared = False  # only now: a merge that fails leaves the core with its fits
         return self
 
     def subtract_group(self, label: Any) -> SufficientStatistics:
@@ -449,7 +453,6 @@ class SufficientStatistics:
         mine = self._statistics
         if not self._is_shared:
             return mine
-        self._is_shared = False
         return RowStatistics.of(copy.copy(mine.core), mine.factors, mine.dropped)
 
     def _plain(self) -> RowStatistics:
