@@ -338,6 +338,15 @@ def test_groups_that_can_not_be_taken_away():
     found = of("no intercept", keep_groups=True)
     with says(bl.DataError, "'name' has no level 'p99'", "mean 'p9'"):
         found.subtract_group("p99")
+    with says(bl.DataError, "label of 'name'", "one value", "['p1', 'p2']"):
+        found.subtract_group(["p1", "p2"])
+    with says(bl.DataError, "no level 3", "'name' are texts", "a number"):
+        found.subtract_group(3)
+    numbered = of("slopes", keep_groups=True)
+    for wrong, kind in (("3", "a text"), (True, "a boolean"), (None, "a NoneType")):
+        with says(bl.DataError, f"no level {wrong!r}:", "'g' are numbers", kind):
+            numbered.subtract_group(wrong)
+    assert numbered.nobs == N
     only = of("slopes", DATA[DATA["g"] == 3], keep_groups=True)
     with says(bl.DataError, "only level"):
         only.subtract_group(3)
