@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from .errors import DataError
+from .replacing import replacing
 
 
 def write_parquet(path: str | os.PathLike[str], tables: Iterable[Any]) -> None:
@@ -23,6 +22,8 @@ def write_parquet(path: str | os.PathLike[str], tables: Iterable[Any]) -> None:
     ------
     DataError
         If a table has another schema than the first.
+    FileNotFoundError
+        If there is no such folder.
     ImportError
         Without pyarrow.
     """
@@ -30,25 +31,18 @@ def write_parquet(path: str | os.PathLike[str], tables: Iterable[Any]) -> None:
         import pyarrow.parquet as pq
     except ImportError:
         raise ImportError("writing Parquet needs pyarrow: pip install blocklmm[arrow]") from None
-    target = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(handle)
-    writer: Any = None
-    try:
-        for table in tables:
-            if writer is None:
-                writer = pq.ParquetWriter(name, table.schema)
-            if table.schema != writer.schema:
-                raise DataError(
-                    "columns change their type among the rows, which one file can't hold: "
-                    f"{writer.schema} and {table.schema}"
-                )
-            writer.write_table(table)
-        if writer is not None:
-            writer.close()
-        os.replace(name, target)
-    except BaseException:
-        if writer is not None:
-            writer.close()
-        Path(name).unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        writer: Any = None
+        try:
+            for table in tables:
+                if writer is None:
+                    writer = pq.ParquetWriter(file, table.schema)
+                if table.schema != writer.schema:
+                    raise DataError(
+                        "columns change their type among the rows, which one file can't hold: "
+                        f"{writer.schema} and {table.schema}"
+                    )
+                writer.write_table(table)
+        finally:
+            if writer is not None:
+                writer.close()
