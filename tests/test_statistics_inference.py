@@ -185,6 +185,21 @@ def test_smaller_models(large, small):
         assert found.nobs == N
 
 
+def test_smaller_models_in_other_words(tmp_path):
+    """The factors of an interaction stand in another order."""
+    formula, words = "y ~ z * arm + (z | g)", "y ~ arm + z + arm:z + (1 | g)"
+    part = made(formula).submodel(words)
+    part.save(tmp_path / "s", min_cell=0)
+    expected = bl.anova(bl.lmer(words, DATA)).rename({"arm:z": "z:arm"})
+    for found in (part, SufficientStatistics.load(tmp_path / "s")):
+        table = bl.anova(found.fit())
+        pd.testing.assert_frame_equal(table, expected, rtol=1e-6, check_index_type=False)
+        again = found.submodel("y ~ z + arm + z:arm + (1 | g)")
+        assert_same(again.fit(), bl.lmer("y ~ z * arm + (1 | g)", DATA))
+    first, second = "y ~ 1 + (0 + z:arm | g)", "y ~ 1 + (0 + arm:z | g)"
+    assert_same(made(first).submodel(second).submodel(first).fit(), bl.lmer(first, DATA))
+
+
 def test_weighted_smaller_models():
     found = made("y ~ z * arm + (z | g)", weights="w", offset="shift")
     fit = bl.lmer("y ~ z + (1 | g)", DATA, weights="w", offset="shift")

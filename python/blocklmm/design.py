@@ -98,6 +98,21 @@ class Design:
         """The recipe of each column of Z as the user means it."""
         return [self.columns[k][0] for k in self.z_columns]
 
+    def formula_as_coded(self) -> Formula:
+        """Return the formula with the factors of each term in the order of its columns' coding."""
+
+        def as_coded(terms: Iterable[Term], coded: Iterable[Term]) -> tuple[Term, ...]:
+            known = {frozenset(term): term for term in coded}
+            return tuple(known[frozenset(term)] for term in terms)
+
+        random, start = [], 0
+        for term, width in zip(self.formula.random, self.blocks, strict=True):
+            own = self.z_terms[start : start + width]
+            random.append(replace(term, terms=as_coded(term.terms, own)))
+            start += width
+        fixed = as_coded(self.formula.fixed, self.x_terms)
+        return replace(self.formula, fixed=fixed, random=tuple(random))
+
     def members(self, group: int) -> list[int]:
         """Return which columns of Z belong to a grouping factor."""
         ends = np.cumsum(self.blocks, dtype=int)
