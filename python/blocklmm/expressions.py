@@ -7,7 +7,6 @@ Any other is evaluated once on the whole data, and can't be redone on new data.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -122,7 +121,7 @@ class Expression:
 
     @classmethod
     def restored(
-        cls, text: str, variables: Sequence[str], suffixes: list[str], transforms: dict[str, Any]
+        cls, text: str, variables: list[str], suffixes: list[str], transforms: dict[str, Any]
     ) -> Expression:
         """Return an expression from its :meth:`state`, whoever has written that.
 
@@ -134,6 +133,13 @@ class Expression:
         ValueError
             If the variables are not those that the text names.
         """
+        for texts in ([text], variables, suffixes):
+            if not isinstance(texts, list) or not all(isinstance(t, str) for t in texts):
+                raise ValueError(f"texts of an expression, {texts!r}")
+        if not suffixes or not isinstance(transforms, dict):
+            raise ValueError(f"{text!r} has no values, or no state")
+        for state in transforms.values():
+            _require_state(state)
         out = cls.__new__(cls)
         out.text, out._code, out.suffixes = text, read_code(text, variables), list(suffixes)
         out.variables = out._code.names
@@ -212,6 +218,17 @@ def _require_finite(text: str, data: pd.DataFrame) -> None:
                     f"{rows_phrase(len(bad), bad[:5].tolist())}, of which {text!r} can't be "
                     "computed"
                 )
+
+
+def _require_state(state: Any) -> None:
+    """Raise a ValueError unless a state is a dict of such, of values and of arrays."""
+    if not isinstance(state, dict):
+        raise ValueError(f"{state!r} is no state")
+    for value in state.values():
+        if isinstance(value, dict):
+            _require_state(value)
+        else:
+            np.asarray(value)  # which is of one shape
 
 
 def _variables(text: str, code: Code, frame: Frame) -> list[str]:
