@@ -400,8 +400,8 @@ class SufficientStatistics:
         path : str or path
             Replaced at once when all is written.
         min_cell : int
-            Warn of groups and of categories' levels with fewer rows than this: who has the file
-            could recover them. 0 for none.
+            Warn of groups, pairs of groups and categories' levels with fewer rows than this, or
+            where that can't be told: who has the file could recover them. 0 for none.
 
         Warns
         -----
@@ -415,7 +415,7 @@ class SufficientStatistics:
         offices and hospitals ask for cells of 5, 10 or more.
         """
         require_count("min_cell", min_cell, least=0)
-        for text in small_cells(self._design, self._statistics, min_cell):
+        for text in small_cells(self._design, self._statistics, min_cell, self._keeps_groups):
             warn(text, PrivacyWarning)
         header, arrays = saved(self._design, self._statistics)
         header |= {"missing": self._missing, "keeps_groups": self._keeps_groups}
