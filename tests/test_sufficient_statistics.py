@@ -170,6 +170,14 @@ def test_rows_come_in_chunks():
     assert_same(found.fit(), IN_MEMORY["weights and offset"])
 
 
+def test_levels_of_numbers_are_refused():
+    for formula in ("y ~ room + (1 | g)", "y ~ z + (room | g)", "room ~ z + (1 | g)"):
+        with says(bl.DataError, "'room'", "numbers", "C(room)"):
+            bl.lmer(formula, DATA, levels={"room": [0, 1, 2, 3, 4]})
+    for formula in ("y ~ C(room) + (1 | g)", "y ~ room + (1 | room)", "y ~ z"):
+        bl.lmer(formula, DATA, levels={"room": [0, 1, 2, 3]})
+
+
 def test_dropped_rows_are_added():
     gone = DATA.assign(z=DATA["z"].mask(DATA.index % 50 == 3))
     gone["name"] = gone["name"].mask(gone.index % 80 == 3)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from .factors import CategoryFactor, ExpressionFactor, Factor
+from .factors import CategoryFactor, ExpressionFactor, Factor, NumericFactor
 from .formula import Formula, Term
 from .frames import Frame, Numbers, Source, array_column
 
@@ -245,6 +245,14 @@ class Design:
             for text, factor in self._factors.items()
         }
         return replace(self, _arrays=arrays, _factors=factors)
+
+    def is_number(self, column: str) -> bool:
+        """Tell whether a column of data stands for numbers, and nowhere for levels or groups."""
+        factors = self._factors.values()
+        levels = {f.column for f in factors if isinstance(f, CategoryFactor)}
+        levels |= {name for group in self.groups for name in group}
+        numbers = {f.name for f in factors if isinstance(f, NumericFactor)}
+        return column in numbers - levels
 
     def has_array(self, role: str) -> bool:
         """Tell whether the weights or the offset were given as an array."""
