@@ -55,7 +55,9 @@ class SufficientStatistics:
     -----
     Bates, Mächler, Bolker & Walker (2015, Journal of Statistical Software 67, sec. 3) for what is
     needed; cross products are held about a shift near the columns' means (Chan, Golub & LeVeque
-    1983), so that sets with different means are added without loss.
+    1983), and a set about another shift is brought about the larger set's. Of the 1e16 that doubles
+    tell apart, sets with different means lose the square of their distance in residual standard
+    deviations: at 1e6 the criterion agrees with that of all rows to some 2e-8 of its value.
 
     Examples
     --------
