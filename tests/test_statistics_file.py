@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import struct
 from contextlib import suppress
 
@@ -316,7 +317,7 @@ def test_headers_with_a_value_of_another_type(content, folder, data):
 # -- writing ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fails_at", ["replace", "fdopen", "digest"])
+@pytest.mark.parametrize("fails_at", ["replace", "chmod", "digest"])
 def test_an_interrupted_save_leaves_what_was_there(tmp_path, monkeypatch, fails_at):
     path = tmp_path / "s"
     before = saved(of("slopes", DATA[:90]), path).read_bytes()
@@ -340,9 +341,9 @@ def test_where_files_are(tmp_path):
         SufficientStatistics.load(tmp_path / "nothing")
     with pytest.raises(IsADirectoryError):
         SufficientStatistics.load(tmp_path)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"no such folder: '.*no folder'$"):
         of("slopes").save(tmp_path / "no folder" / "s", min_cell=0)
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(IsADirectoryError, match=f"'{tmp_path}'$"):
         of("slopes").save(tmp_path, min_cell=0)
     assert os.listdir(tmp_path) == []
     path = saved(of("slopes", DATA[:90]), str(tmp_path / "s"))
@@ -351,6 +352,35 @@ def test_where_files_are(tmp_path):
     assert os.listdir(tmp_path) == ["s"]
     assert issubclass(bl.StatisticsFileError, bl.BlocklmmError)
     assert issubclass(bl.StatisticsFileError, OSError)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+@pytest.mark.parametrize("write", ["save", "predict"])
+def test_who_may_read_a_file(tmp_path, write):
+    """Whoever the umask, or the file that was there, lets read."""
+    path = tmp_path / "s"
+    found = of("slopes")
+    fit = bl.lmer(found.formula, DATA)
+
+    def mode():
+        if write == "save":
+            found.save(path, min_cell=0)
+        else:
+            fit.predict(DATA, out=path)
+        return stat.S_IMODE(path.stat().st_mode)
+
+    for mask, expected in ((0o022, 0o644), (0o007, 0o660), (0o077, 0o600)):
+        before = os.umask(mask)
+        try:
+            assert mode() == expected
+        finally:
+            os.umask(before)
+        path.unlink()
+    path.touch()
+    path.chmod(0o640)
+    assert mode() == 0o640
+    with pytest.raises(FileNotFoundError, match=r"no such folder: '.*nowhere'$"):
+        fit.predict(DATA, out=tmp_path / "nowhere" / "s")
 
 
 def test_files_hold_no_rows(tmp_path):

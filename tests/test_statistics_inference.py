@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import asdict
 
@@ -185,6 +186,21 @@ def test_smaller_models(large, small):
         assert found.nobs == N
 
 
+def test_smaller_models_in_other_words(tmp_path):
+    """The factors of an interaction stand in another order."""
+    formula, words = "y ~ z * arm + (z | g)", "y ~ arm + z + arm:z + (1 | g)"
+    part = made(formula).submodel(words)
+    part.save(tmp_path / "s", min_cell=0)
+    expected = bl.anova(bl.lmer(words, DATA)).rename({"arm:z": "z:arm"})
+    for found in (part, SufficientStatistics.load(tmp_path / "s")):
+        table = bl.anova(found.fit())
+        pd.testing.assert_frame_equal(table, expected, rtol=1e-6, check_index_type=False)
+        again = found.submodel("y ~ z + arm + z:arm + (1 | g)")
+        assert_same(again.fit(), bl.lmer("y ~ z * arm + (1 | g)", DATA))
+    first, second = "y ~ 1 + (0 + z:arm | g)", "y ~ 1 + (0 + arm:z | g)"
+    assert_same(made(first).submodel(second).submodel(first).fit(), bl.lmer(first, DATA))
+
+
 def test_weighted_smaller_models():
     found = made("y ~ z * arm + (z | g)", weights="w", offset="shift")
     fit = bl.lmer("y ~ z + (1 | g)", DATA, weights="w", offset="shift")
@@ -309,7 +325,7 @@ def test_small_groups_are_pointed_out(tmp_path):
 def test_rare_levels_are_pointed_out(tmp_path):
     rare = DATA.assign(arm=DATA["arm"].where(DATA.index > 2, "rare"))
     found = from_data("y ~ arm + z", rare, weights="w")
-    with pytest.warns(bl.PrivacyWarning, match=r"'arm\[T.rare\]' marks 3 rows, fewer than 5"):
+    with pytest.warns(bl.PrivacyWarning, match="^1 of 4 levels of 'arm' .*than 5 rows.*'rare'$"):
         found.save(tmp_path / "s")
     found.save(tmp_path / "s", min_cell=3)
     with warnings.catch_warnings(record=True) as caught:
@@ -317,8 +333,80 @@ def test_rare_levels_are_pointed_out(tmp_path):
         from_data("y ~ arm + (1 | g) + (1 | rater)", rare[:30]).save(tmp_path / "s")
     said = " ".join(str(warning.message) for warning in caught)
     assert {warning.category for warning in caught} == {bl.PrivacyWarning}
-    for part in ("groups of 'g'", "'arm[T.rare]'"):
+    for part in ("groups of 'g'", "levels of 'arm'"):
         assert part in said
+
+
+def warned_of(found, path, **options):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found.save(path, **options)
+    assert all(warning.category is bl.PrivacyWarning for warning in caught)
+    return [str(warning.message) for warning in caught]
+
+
+RARE = "1 of 3 levels of 'arm' have fewer than 5 rows, which .*: 'b'$"
+
+
+@pytest.mark.parametrize(
+    ("formula", "options", "expected"),
+    [
+        ("y ~ arm", {}, [RARE]),
+        ("y ~ arm", {"weights": "w"}, [RARE]),
+        ("y ~ arm", {"contrasts": {"arm": "sum"}}, [RARE]),
+        ("y ~ arm", {"contrasts": {"arm": "helmert"}}, [RARE]),
+        ("y ~ z + arm", {"levels": {"arm": ["b", "a", "c"]}}, [RARE]),
+        ("y ~ 0 + arm", {}, [RARE]),
+        ("y ~ z + (arm | site)", {}, [RARE]),
+        ("y ~ arm * site", {}, [RARE, "1 of 9 levels of 'arm:site' have .*: 'b:south'$"]),
+        ("y ~ arm:z", {}, ["rows have each level of 'arm' can't be told"]),
+        ("y ~ I(arm == 'b')", {}, ["is 1 in fewer than 5 rows, 2, "]),
+        ("y ~ I(arm != 'b')", {"weights": "w"}, ["is 0 in fewer than 5 rows, 2, "]),
+        ("y ~ C(I(arm == 'b'))", {}, ["1 of 2 levels of .* have fewer than 5 rows, .*: '1'$"]),
+    ],
+)
+def test_rare_levels_are_pointed_out_however_they_are_coded(tmp_path, formula, options, expected):
+    """Level b has two rows, which are of one site."""
+    rare = DATA.assign(arm=np.where(DATA["z"] > 0, "a", "c"))
+    rare.loc[rare.index[rare["site"] == "south"][:2], "arm"] = "b"
+    said = warned_of(from_data(formula, rare, **options), tmp_path / "s")
+    assert len(said) == len(expected)
+    for text, pattern in zip(said, expected, strict=True):
+        assert re.search(pattern, text), text
+    many = DATA.assign(arm=np.resize(["a", "b", "c"], N))
+    assert many.groupby(["arm", "site"]).size().min() > 20
+    said = warned_of(from_data(formula, many, **options), tmp_path / "s")
+    assert said == [] or formula == "y ~ arm:z"
+
+
+def test_pairs_of_groups_are_pointed_out(tmp_path):
+    """Of groups that meet in one row, the products of a slope's column are its value there."""
+    formula, path = "y ~ z + (z | g) + (1 | rater)", tmp_path / "s"
+    found = from_data(formula, DATA)
+    met = DATA.groupby(["g", "rater"]).size()
+    small = int((met < 5).sum())
+    assert 0 < small < len(met)
+    said = f"{small} of {len(met)} pairs of groups of 'g' and 'rater' meet in fewer than 5 rows"
+    assert [text for text in warned_of(found, path) if said in text]
+    assert warned_of(found, path, min_cell=int(met.min())) == []
+    counts = from_data("y ~ z + (1 | g) + (1 | rater)", DATA)  # of which the pairs are counts alone
+    assert warned_of(counts, path) == []
+    for formula, options in (
+        ("y ~ z + (0 + z | g) + (1 | rater)", {}),
+        ("y ~ z + (z | g) + (1 | rater)", {"weights": "w"}),
+    ):
+        (text,) = warned_of(from_data(formula, DATA, **options), path)
+        assert "'g' and 'rater' meet can't be told" in text
+    nested = from_data("y ~ z + (z | rater/room)", DATA, weights="w")
+    sizes = DATA.groupby(["rater", "room"]).size()
+    said = f"{int((sizes < 12).sum())} of {len(sizes)} pairs of groups of 'room:rater' and 'rater'"
+    assert [text for text in warned_of(nested, path, min_cell=12) if said in text]
+
+
+def test_groups_that_can_be_taken_away_give_more_away(tmp_path):
+    found = of("slopes", DATA[:40], keep_groups=True)
+    known = int((DATA[:40]["g"].value_counts() <= 7).sum())
+    assert f"{known} of them not more than its 7 columns" in warned_of(found, tmp_path / "s")[0]
 
 
 # -- misuse ----------------------------------------------------------------------------------

@@ -170,6 +170,14 @@ def test_rows_come_in_chunks():
     assert_same(found.fit(), IN_MEMORY["weights and offset"])
 
 
+def test_levels_of_numbers_are_refused():
+    for formula in ("y ~ room + (1 | g)", "y ~ z + (room | g)", "room ~ z + (1 | g)"):
+        with says(bl.DataError, "'room'", "numbers", "C(room)"):
+            bl.lmer(formula, DATA, levels={"room": [0, 1, 2, 3, 4]})
+    for formula in ("y ~ C(room) + (1 | g)", "y ~ room + (1 | room)", "y ~ z"):
+        bl.lmer(formula, DATA, levels={"room": [0, 1, 2, 3]})
+
+
 def test_dropped_rows_are_added():
     gone = DATA.assign(z=DATA["z"].mask(DATA.index % 50 == 3))
     gone["name"] = gone["name"].mask(gone.index % 80 == 3)
@@ -285,6 +293,20 @@ def test_a_failed_update_changes_nothing():
         assert_same_bits(found.fit(), before)
 
 
+def test_a_failed_update_leaves_what_shares_the_statistics():
+    """The rows that come after it change no earlier fit, and no copy."""
+    found = of("slopes", DATA[:90])
+    fit, twin = found.fit(), copy.copy(found)
+    shrinkage, theta = fit.shrinkage()["g"], twin.fit().theta
+    with says(bl.IncompatibleError, "two kinds"):
+        found.update(DATA[90:120].assign(g=DATA["name"]))
+    found.update(DATA[90:])
+    assert (fit.nobs, twin.nobs, found.nobs) == (90, 90, N)
+    pd.testing.assert_frame_equal(fit.shrinkage()["g"], shrinkage)
+    np.testing.assert_array_equal(twin.fit().theta, theta)
+    assert_same(twin.update(DATA[90:]).fit(), IN_MEMORY["slopes"])
+
+
 # -- without a group -------------------------------------------------------------------------
 
 
@@ -334,6 +356,15 @@ def test_groups_that_can_not_be_taken_away():
     found = of("no intercept", keep_groups=True)
     with says(bl.DataError, "'name' has no level 'p99'", "mean 'p9'"):
         found.subtract_group("p99")
+    with says(bl.DataError, "label of 'name'", "one value", "['p1', 'p2']"):
+        found.subtract_group(["p1", "p2"])
+    with says(bl.DataError, "no level 3", "'name' are texts", "a number"):
+        found.subtract_group(3)
+    numbered = of("slopes", keep_groups=True)
+    for wrong, kind in (("3", "a text"), (True, "a boolean"), (None, "a NoneType")):
+        with says(bl.DataError, f"no level {wrong!r}:", "'g' are numbers", kind):
+            numbered.subtract_group(wrong)
+    assert numbered.nobs == N
     only = of("slopes", DATA[DATA["g"] == 3], keep_groups=True)
     with says(bl.DataError, "only level"):
         only.subtract_group(3)

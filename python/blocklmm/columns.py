@@ -90,7 +90,14 @@ def build(
     if not isinstance(rows, Frame):
         values = values_of(formula, weights, offset)
         learnt = learn(factors_of(formula), values, rows, known, declared, progress)
-    return _Builder(formula, head, known, declared, learnt, unmet or {}).build(weights, offset)
+    design = _Builder(formula, head, known, declared, learnt, unmet or {}).build(weights, offset)
+    for name in declared:
+        if design.is_number(name):
+            raise DataError(
+                f"levels are given for {name!r}, whose values are numbers in the formula, not a "
+                f"category: write C({name}) there, or leave them out"
+            )
+    return design
 
 
 def coded_by_contrasts(

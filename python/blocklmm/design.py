@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from .factors import CategoryFactor, ExpressionFactor, Factor
+from .factors import CategoryFactor, ExpressionFactor, Factor, NumericFactor
 from .formula import Formula, Term, names_in, names_of
 from .frames import Frame, Numbers, Source, array_column
 
@@ -97,6 +97,21 @@ class Design:
     def z_recipes(self) -> list[int]:
         """The recipe of each column of Z as the user means it."""
         return [self.columns[k][0] for k in self.z_columns]
+
+    def formula_as_coded(self) -> Formula:
+        """Return the formula with the factors of each term in the order of its columns' coding."""
+
+        def as_coded(terms: Iterable[Term], coded: Iterable[Term]) -> tuple[Term, ...]:
+            known = {frozenset(term): term for term in coded}
+            return tuple(known[frozenset(term)] for term in terms)
+
+        random, start = [], 0
+        for term, width in zip(self.formula.random, self.blocks, strict=True):
+            own = self.z_terms[start : start + width]
+            random.append(replace(term, terms=as_coded(term.terms, own)))
+            start += width
+        fixed = as_coded(self.formula.fixed, self.x_terms)
+        return replace(self.formula, fixed=fixed, random=tuple(random))
 
     def members(self, group: int) -> list[int]:
         """Return which columns of Z belong to a grouping factor."""
@@ -235,6 +250,14 @@ class Design:
             for text, factor in self._factors.items()
         }
         return replace(self, _arrays=arrays, _factors=factors)
+
+    def is_number(self, column: str) -> bool:
+        """Tell whether a column of data stands for numbers, and nowhere for levels or groups."""
+        factors = self._factors.values()
+        levels = {f.column for f in factors if isinstance(f, CategoryFactor)}
+        levels |= {name for group in self.groups for name in group}
+        numbers = {f.name for f in factors if isinstance(f, NumericFactor)}
+        return column in numbers - levels
 
     def has_array(self, role: str) -> bool:
         """Tell whether the weights or the offset were given as an array."""

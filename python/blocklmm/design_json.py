@@ -71,6 +71,7 @@ def from_json(saved: dict[str, Any]) -> Design:
     design.sources = [SourceKey(*_decoded(source)) for source in saved["sources"]]
     design._factors = {t: _factor_from_json(t, f) for t, f in saved["factors"].items()}
     design._arrays = dict.fromkeys(saved["arrays"])
+    design.formula = design.formula_as_coded()
     return design
 
 
@@ -115,7 +116,7 @@ def _expression_to_json(expression: Expression) -> dict[str, Any]:
 
 
 def _expression_from_json(saved: dict[str, Any]) -> Expression:
-    names = ("text", "quoted", "variables", "suffixes", "transforms")
+    names = ("text", "variables", "suffixes", "transforms")
     return Expression.restored(**{name: _decoded(saved[name]) for name in names})
 
 

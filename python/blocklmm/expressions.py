@@ -7,9 +7,6 @@ Any other is evaluated once on the whole data, and can't be redone on new data.
 
 from __future__ import annotations
 
-import ast
-import keyword
-import re
 from typing import Any
 
 import numpy as np
@@ -18,19 +15,14 @@ import pandas as pd
 from formulaic import Formula as FormulaicFormula
 from formulaic import ModelSpec
 from formulaic.errors import FormulaicError
+from formulaic.parser.types import Factor as FormulaicFactor
+from formulaic.parser.types import Term as FormulaicTerm
 
 from .errors import DataError, FormulaError, rows_phrase
+from .expression_code import CONTEXT, Code, read_code
 from .frames import Frame
 
 FloatArray = npt.NDArray[np.float64]
-
-_CONTEXT: dict[str, Any] = {
-    name: getattr(np, name)
-    for name in ("sqrt", "abs", "sin", "cos", "tan", "log1p", "expm1", "floor", "ceil")
-}
-_ROWWISE = {"I", "log", "log2", "log10", "exp", "exp2", "exp10", *_CONTEXT}
-_ROWWISE_NUMPY = {"where", "clip", "interp", "digitize", "round", "nan_to_num", "select"}
-_STATEFUL = {"poly", "scale", "center", "standardize", "bs", "cs", "cr", "cc"}
 
 
 class Expression:
@@ -53,10 +45,9 @@ class Expression:
 
     def __init__(self, text: str, frame: Frame, training: pd.DataFrame | None = None) -> None:
         self.text = text
-        self._quoted = text = _quote_names(text, frame)
-        calls = _calls(text)
-        self.is_rowwise = calls <= _ROWWISE
-        self.variables = _variables(text, frame)
+        self._code = code = read_code(text, frame.names)
+        self.is_rowwise = code.is_rowwise
+        self.variables = _variables(text, code, frame)
         self._whole: FloatArray | None = None
         self._learnt_from: Frame | None = frame
         if training is not None:
@@ -65,11 +56,11 @@ class Expression:
             probe = frame.slice(self.variables, 0, min(frame.n_rows, 64))
         else:
             probe = frame.slice(self.variables, 0, frame.n_rows)
-        if calls & _STATEFUL:
+        if code.has_state:
             _require_finite(self.text, probe)
             probe = probe.dropna()
         self._spec, first = self._learn(probe)
-        if not calls <= _ROWWISE | _STATEFUL:
+        if code.is_of_whole_column:
             self._whole = first
         self.n_columns = first.shape[1]
         if self.n_columns == 1:
@@ -93,6 +84,8 @@ class Expression:
             if self._whole is None:
                 data = frame.slice(self.variables, start, stop)
                 values = self._evaluate(self._spec, data)[1]
+                if values.shape != (stop - start, self.n_columns):
+                    raise DataError(f"{self.text!r} does not give {self.n_columns} numbers a row")
                 made = np.isnan(values).any(axis=1)
                 if made.any():
                     made &= data.notna().all(axis=1).to_numpy()
@@ -121,7 +114,6 @@ class Expression:
         """Return what the expression is and has learnt, in values that can be written down."""
         return {
             "text": self.text,
-            "quoted": self._quoted,
             "variables": self.variables,
             "suffixes": self.suffixes,
             "transforms": {k: dict(v) for k, v in self._spec.transform_state.items()},
@@ -129,25 +121,34 @@ class Expression:
 
     @classmethod
     def restored(
-        cls,
-        text: str,
-        quoted: str,
-        variables: list[str],
-        suffixes: list[str],
-        transforms: dict[str, Any],
+        cls, text: str, variables: list[str], suffixes: list[str], transforms: dict[str, Any]
     ) -> Expression:
-        """Return an expression from its :meth:`state`."""
+        """Return an expression from its :meth:`state`, whoever has written that.
+
+        What is evaluated later is read from the text, again, and calls functions of a known few.
+
+        Raises
+        ------
+        FormulaError
+        ValueError
+            If the variables are not those that the text names.
+        """
+        for texts in ([text], variables, suffixes):
+            if not isinstance(texts, list) or not all(isinstance(t, str) for t in texts):
+                raise ValueError(f"texts of an expression, {texts!r}")
+        if not suffixes or not isinstance(transforms, dict):
+            raise ValueError(f"{text!r} has no values, or no state")
+        for state in transforms.values():
+            _require_state(state)
         out = cls.__new__(cls)
-        out.text, out._quoted, out.variables, out.suffixes = text, quoted, variables, suffixes
-        out.is_rowwise = _calls(quoted) <= _ROWWISE
+        out.text, out._code, out.suffixes = text, read_code(text, variables), list(suffixes)
+        out.variables = out._code.names
+        if sorted(out.variables) != sorted(variables):
+            raise ValueError(f"{text!r} does not read {', '.join(map(repr, variables))}")
+        out.is_rowwise = out._code.is_rowwise
         out.n_columns = len(suffixes)
-        out._spec = ModelSpec(
-            FormulaicFormula("0 + {" + quoted + "}"),
-            na_action="ignore",
-            output="numpy",
-            transform_state=transforms,
-        )
-        out._whole = None if _calls(quoted) <= _ROWWISE | _STATEFUL else np.empty((0, 0))
+        out._spec = _spec(out._code, transforms)
+        out._whole = np.empty((0, 0)) if out._code.is_of_whole_column else None
         out._learnt_from = None
         out.not_a_number, out._last = {}, None
         return out
@@ -159,10 +160,7 @@ class Expression:
         return state
 
     def _learn(self, data: Any) -> tuple[ModelSpec, FloatArray]:
-        # In braces the text is one factor, whatever operators of formulas stand in it.
-        formula = FormulaicFormula("0 + {" + self._quoted + "}")
-        spec = ModelSpec(formula, na_action="ignore", output="numpy")
-        learnt, values = self._evaluate(spec, data)
+        learnt, values = self._evaluate(_spec(self._code, {}), data)
         numeric = all(state[0].value == "numerical" for state in learnt.encoder_state.values())
         if not numeric or len(values) != len(data) or values.shape[1] == 0:
             raise FormulaError(
@@ -171,9 +169,10 @@ class Expression:
         return learnt, values
 
     def _evaluate(self, spec: ModelSpec, data: Any) -> tuple[ModelSpec, FloatArray]:
+        named = data.rename(columns={name: plain for plain, name in self._code.columns.items()})
         try:
             with np.errstate(all="ignore"):
-                matrix = spec.get_model_matrix(data.rename(columns=_alias), context=_CONTEXT)
+                matrix = spec.get_model_matrix(named, context={**CONTEXT, **self._code.texts})
         except FormulaicError as error:
             raise FormulaError(f"{self.text!r} can't be evaluated: {error}") from None
         except Exception as error:
@@ -190,58 +189,22 @@ def needs_training(text: str, frame: Frame) -> list[str]:
         If it depends on whole columns in another way than by a state, so that it can't be
         evaluated chunk by chunk.
     """
-    calls = _calls(_quote_names(text, frame))
-    if calls <= _ROWWISE:
+    code = read_code(text, frame.names)
+    if code.is_rowwise:
         return []
-    if not calls <= _ROWWISE | _STATEFUL:
+    if code.is_of_whole_column:
         raise DataError(
             f"{text!r} depends on the whole column and can't be evaluated on rows that come in "
             "chunks; use center(), scale() or poly(), or make it a column of the data"
         )
-    return _variables(_quote_names(text, frame), frame)
+    return _variables(text, code, frame)
 
 
-def _calls(text: str) -> set[str]:
-    """Return the names an expression calls.
-
-    ``np.`` functions that work row by row count as ``I``; methods, subscripts and the like as a
-    name that is nobody's.
-    """
-    found: set[str] = set()
-    for node in ast.walk(_tree(text)):
-        if isinstance(node, ast.Call):
-            called = node.func
-            if isinstance(called, ast.Name):
-                found.add(called.id)
-            elif (
-                isinstance(called, ast.Attribute)
-                and isinstance(called.value, ast.Name)
-                and called.value.id == "np"
-                and (
-                    called.attr in _ROWWISE_NUMPY
-                    or isinstance(getattr(np, called.attr, None), np.ufunc)
-                )
-            ):
-                found.add("I")
-            else:
-                found.add("<other>")
-        elif isinstance(node, ast.Subscript):
-            found.add("<other>")
-    return found
-
-
-def _quote_names(text: str, frame: Frame) -> str:
-    """Put columns such as ``my.x`` and ``yield`` into backticks: Python reads something else."""
-    names = (n for n in frame.names if "." in n or keyword.iskeyword(n))
-    for name in sorted(names, key=len, reverse=True):
-        if re.fullmatch(r"[\w.]+", name):
-            text = re.sub(rf"(?<![\w.`]){re.escape(name)}(?![\w.`(])", f"`{_alias(name)}`", text)
-    return text
-
-
-def _alias(name: str) -> str:
-    """Return what formulaic is told a column's name is: a keyword is no name, quoted or not."""
-    return f"{name}." if keyword.iskeyword(name) else name
+def _spec(code: Code, transforms: dict[str, Any]) -> ModelSpec:
+    """Return formulaic's plan of one column: of one factor, whatever operators stand in it."""
+    factor = FormulaicFactor(code.text, eval_method="python")
+    formula = FormulaicFormula([FormulaicTerm([factor])])
+    return ModelSpec(formula, na_action="ignore", output="numpy", transform_state=transforms)
 
 
 def _require_finite(text: str, data: pd.DataFrame) -> None:
@@ -257,35 +220,24 @@ def _require_finite(text: str, data: pd.DataFrame) -> None:
                 )
 
 
-def _variables(text: str, frame: Frame) -> list[str]:
-    aliases = {_alias(name): name for name in frame.names}
-    names: list[str] = [aliases.get(name, name) for name in re.findall(r"`([^`]+)`", text)]
-    names += [
-        node.id
-        for node in ast.walk(_tree(text))
-        if isinstance(node, ast.Name) and not node.id.startswith("_quoted_")
-    ]
-    calls = {
-        node.func.id
-        for node in ast.walk(_tree(text))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-    }
-    known = [name for name in dict.fromkeys(names) if name in frame]
-    unknown = [n for n in dict.fromkeys(names) if n not in frame and n not in calls and n != "np"]
-    if unknown:
+def _require_state(state: Any) -> None:
+    """Raise a ValueError unless a state is a dict of such, of values and of arrays."""
+    if not isinstance(state, dict):
+        raise ValueError(f"{state!r} is no state")
+    for value in state.values():
+        if isinstance(value, dict):
+            _require_state(value)
+        else:
+            np.asarray(value)  # which is of one shape
+
+
+def _variables(text: str, code: Code, frame: Frame) -> list[str]:
+    unknown = next((name for name in code.names if name not in frame), None)
+    if unknown is not None:
         raise DataError(
-            f"there is no column {unknown[0]!r} in the data, which {text!r} needs."
-            f"{frame.hint(unknown[0])}"
+            f"there is no column {unknown!r} in the data, which {text!r} needs."
+            f"{frame.hint(unknown)}"
         )
-    if not known:
+    if not code.names:
         raise FormulaError(f"{text!r} names no column of the data")
-    return known
-
-
-def _tree(text: str) -> ast.AST:
-    counter = iter(range(text.count("`")))
-    plain = re.sub(r"`[^`]+`", lambda _: f"_quoted_{next(counter)}", text)
-    try:
-        return ast.parse(plain.strip(), mode="eval")
-    except SyntaxError:
-        raise FormulaError(f"{text!r} is not a valid expression") from None
+    return code.names

@@ -15,6 +15,8 @@ from typing import Any
 
 from formulaic.errors import FormulaicError
 from formulaic.parser import DefaultFormulaParser
+from formulaic.parser.algos.tokenize import tokenize
+from formulaic.parser.types import Token
 
 from .errors import FormulaError
 
@@ -300,6 +302,9 @@ def _terms(part: _Part, text: str) -> list[Term]:
         message = "'.' for all other columns is not supported: name the columns"
         raise _error(text, part.place(dot.start()), message)
     try:
+        # a tilde that only formulaic sees, behind a "#": it would evaluate calls left of it
+        if any(t.kind is Token.Kind.OPERATOR and "~" in t.token for t in tokenize(part.text)):
+            raise ValueError("'~' stands among the terms")
         parsed = list(_PARSER.get_terms(part.text))
     except FormulaicError as error:
         message = str(error)

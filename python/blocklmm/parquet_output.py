@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from .errors import DataError
+from .replacing import replacing
 
 
 def write_parquet(path: str | os.PathLike[str], tables: Iterable[Any]) -> None:
@@ -28,6 +27,8 @@ def write_parquet(path: str | os.PathLike[str], tables: Iterable[Any]) -> None:
     ------
     DataError
         If a table has other columns than the first, or of types that have none in common.
+    FileNotFoundError
+        If there is no such folder.
     ImportError
         Without pyarrow.
     """
@@ -35,29 +36,22 @@ def write_parquet(path: str | os.PathLike[str], tables: Iterable[Any]) -> None:
         import pyarrow.parquet as pq
     except ImportError:
         raise ImportError("writing Parquet needs pyarrow: pip install blocklmm[arrow]") from None
-    target = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(handle)
-    writer: Any = None
-    try:
-        for table in tables:
-            if writer is None:
-                writer = pq.ParquetWriter(name, table.schema)
-            if table.schema != writer.schema:
-                schema = _common(writer.schema, table.schema)
-                if schema != writer.schema:
-                    writer.close()
-                    writer = _rewritten(name, schema)
-                table = _as(schema, table)
-            writer.write_table(table)
-        if writer is not None:
-            writer.close()
-        os.replace(name, target)
-    except BaseException:
-        if writer is not None:
-            writer.close()
-        Path(name).unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        writer: Any = None
+        try:
+            for table in tables:
+                if writer is None:
+                    writer = pq.ParquetWriter(file, table.schema)
+                if table.schema != writer.schema:
+                    schema = _common(writer.schema, table.schema)
+                    if schema != writer.schema:
+                        writer.close()
+                        writer = _rewritten(file, schema)
+                    table = _as(schema, table)
+                writer.write_table(table)
+        finally:
+            if writer is not None:
+                writer.close()
 
 
 def _common(one: Any, other: Any) -> Any:
@@ -89,22 +83,20 @@ def _as(schema: Any, table: Any) -> Any:
         ) from error
 
 
-def _rewritten(name: str, schema: Any) -> Any:
-    """Return a writer of a file that holds what the file of that name did, in another schema."""
+def _rewritten(file: Path, schema: Any) -> Any:
+    """Return a writer of a file that holds what it did, in another schema."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    narrow = f"{name}.narrow"
-    os.replace(name, narrow)
-    writer = pq.ParquetWriter(name, schema)
-    shutil.copymode(narrow, name)
-    try:
-        with pq.ParquetFile(narrow) as file:
-            for batch in file.iter_batches():
-                writer.write_table(_as(schema, pa.Table.from_batches([batch])))
-    except BaseException:
-        writer.close()
-        raise
-    finally:
-        Path(narrow).unlink()
+    writer: Any = None
+    with replacing(file) as wide:
+        try:
+            writer = pq.ParquetWriter(wide, schema)
+            with pq.ParquetFile(file) as narrow:
+                for batch in narrow.iter_batches():
+                    writer.write_table(_as(schema, pa.Table.from_batches([batch])))
+        except BaseException:
+            if writer is not None:
+                writer.close()
+            raise
     return writer

@@ -166,9 +166,19 @@ class Problem:
         return float(self.statistics.totals.cross_products()[-1, -1])
 
     def _require_digits(self, left: float) -> None:
-        """Warn where statistics whose rows are gone hold little of what the model leaves."""
+        """Warn where statistics whose rows are gone hold little of what the model leaves.
+
+        Raises
+        ------
+        ConvergenceError
+            If they hold nothing of it.
+        """
         if left <= _ROUNDING_LEFT:
-            raise self._explained()
+            raise ConvergenceError(
+                f"the model explains the response {self.formula.response!r} but for rounding, "
+                f"{_ROUNDING_LEFT} of its sum of squares: what is left, if anything is, can't be "
+                "told from statistics alone; fit rows that can be read again"
+            )
         if left <= _FEW_DIGITS:
             warn(
                 f"the model explains all but {left:.1e} of the response's sum of squares, which "

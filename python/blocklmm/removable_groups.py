@@ -44,7 +44,14 @@ def without_group(design: Design, statistics: RowStatistics, label: Any) -> RowS
     if len(wanted) != len(parts):
         raise DataError(f"a group of {factor.name!r} has {len(parts)} labels, not {label!r}")
     is_it = np.ones(factor.n_levels, dtype=bool)
-    for part, value in zip(parts, wanted, strict=True):
+    for name, part, value in zip(factor.group, parts, wanted, strict=True):
+        if np.ndim(value):
+            raise DataError(f"a label of {name!r} is one value, not {value!r}")
+        if (given := _kind(value)) != (kind := _kind(part[0])):
+            raise DataError(
+                f"{factor.name!r} has no level {label!r}: labels of {name!r} are {kind}s, and "
+                f"{value!r} is a {given}"
+            )
         is_it &= np.asarray(part == value)
     place = np.flatnonzero(is_it)
     if len(place) == 0:
@@ -56,6 +63,14 @@ def without_group(design: Design, statistics: RowStatistics, label: Any) -> RowS
     core = statistics.core.removed(int(place[0]), design.constant)
     left = GroupingFactor(factor.group, factor.names, np.delete(factor.slots, place[0]))
     return RowStatistics.of(core, [left], statistics.dropped)
+
+
+def _kind(label: Any) -> str:
+    if isinstance(label, str):
+        return "text"
+    if isinstance(label, bool | np.bool_):
+        return "boolean"
+    return "number" if isinstance(label, int | float | np.number) else type(label).__name__
 
 
 def for_fits(design: Design, statistics: RowStatistics) -> RowStatistics:

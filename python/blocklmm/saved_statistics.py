@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ import pandas as pd
 
 from . import _core, design_json
 from .design import Design
+from .design_checks import are_ints, require, require_design
 from .errors import DataError, StatisticsFileError
 from .growing_labels import GrowingLabels
 from .labels import LevelNames
 from .reading import Dropped
+from .removable_groups import require_removable
 from .statistics import GroupingFactor, RowStatistics
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -90,6 +93,9 @@ def restored(
         ):
             raise ValueError("options that are none")
         design = design_json.from_json(header["design"])
+        require_design(design)
+        _require_header(header, design)
+        _require_numbers(header, arrays, design)
         factors, states = [], []
         for f, found in enumerate(header["factors"]):
             records = arrays[f"factor{f}.records"]
@@ -97,6 +103,7 @@ def restored(
                 _restored_labels(f"factor{f}.label{k}", kind, arrays)
                 for k, kind in enumerate(found["labels"])
             ]
+            require(all(len(part) == len(records) for part in parts), "a label for each level")
             factors.append(_factor(tuple(found["group"]), parts, found["in_order"]))
             columns, n_random = found["columns"], found["n_random"]
             state = (columns, n_random, len(records), records.reshape(-1), np.zeros((0, 0)))
@@ -111,12 +118,62 @@ def restored(
         counts = (header[n] for n in ("n_columns", "n_rows_used", "n_rows_seen", "log_weights"))
         vectors = (arrays[name] for name in ("shift", "sums", "cross", "plain"))
         core = _core.Statistics.restored((*counts, *vectors, states, pairs))
+        for f in range(len(factors)):
+            n_rows = core.level_rows(f)
+            require(bool((n_rows > 0).all()), "levels without rows")
+            require(int(n_rows.sum()) == core.n_rows_used, "rows of levels")
         dropped = Dropped(header["dropped"]["n_rows"], dict(header["dropped"]["by_column"]))
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, MemoryError) as error:
         raise StatisticsFileError(
             f"{os.fspath(path)!r} holds no statistics that this blocklmm knows: {error!r}"
         ) from error
     return design, RowStatistics.of(core, factors, dropped)
+
+
+def _require_header(header: dict[str, Any], design: Design) -> None:
+    """Raise a ValueError unless counts are some, and factors and pairs are the design's."""
+    most = 1 << 62
+    n_used, n_seen, keeps = (header[n] for n in ("n_rows_used", "n_rows_seen", "keeps_groups"))
+    require(are_ints([n_used, n_seen], 1, most) and n_used <= n_seen, "numbers of rows")
+    require(isinstance(header["log_weights"], float), "the sum of the weights' logarithms")
+    require(are_ints([header["n_columns"]], design.n_columns, design.n_columns + 1), "columns")
+    dropped = header["dropped"]
+    require(are_ints([dropped["n_rows"], *dropped["by_column"].values()], 0, most), "rows dropped")
+    if keeps:
+        require_removable(design)
+    widths = []
+    for f, (group, found) in enumerate(zip(design.groups, header["factors"], strict=True)):
+        columns, own = design.record_columns(f), len(design.members(f))
+        widths.append(own)
+        expected = [list(group), columns, len(columns) if keeps else own]
+        require([found[n] for n in ("group", "columns", "n_random")] == expected, "a factor")
+        require(len(found["labels"]) == len(group), "labels of each column of a factor")
+        require(isinstance(found["in_order"], bool), "an order of levels")
+    pairs = [tuple(two[n] for n in ("major", "minor", "block_size")) for two in header["pairs"]]
+    for major, minor, size in pairs:
+        require(are_ints([major, minor], 0, len(widths)) and major != minor, "pairs of factors")
+        require(size == widths[major] * widths[minor], "pairs of factors")
+    expected_pairs = {frozenset(two) for two in combinations(range(len(widths)), 2)}
+    require(len(pairs) == len(expected_pairs), "pairs of factors")
+    require({frozenset(pair[:2]) for pair in pairs} == expected_pairs, "pairs of factors")
+
+
+def _require_numbers(header: dict[str, Any], arrays: Arrays, design: Design) -> None:
+    """Raise a ValueError unless sums are numbers, about a shift that can be undone."""
+    names = ["shift", "sums", "cross", "plain"]
+    names += [f"factor{f}.records" for f in range(len(header["factors"]))]
+    names += [f"pairs{k}.values" for k in range(len(header["pairs"]))]
+    for name in names:
+        array = arrays[name]
+        require(array.dtype == np.float64 and bool(np.isfinite(array).all()), name)
+    u = design.n_columns
+    require(arrays["shift"].shape == arrays["sums"].shape == (u,), "a shift and a sum for each")
+    require(all(arrays[name].ndim == 2 for name in names if name.startswith("factor")), "records")
+    if design.ones is None:
+        anchored = {c for c, a in zip(design.z_columns, design.z_anchor, strict=True) if a >= 0}
+        anchored -= {design.z_columns[a] for a in design.z_anchor if a >= 0}
+        shifted = np.flatnonzero(arrays["shift"]).tolist()
+        require(set(shifted) <= anchored, "a shift of columns without a constant")
 
 
 def _counts(dropped: Dropped) -> dict[str, Any]:

@@ -11,7 +11,9 @@ Layout, all numbers little-endian:
     arrays      in C order, each padded with zeros to a multiple of 64 bytes
     32 bytes    SHA-256 of all bytes before
 
-Nothing in it is code: reading one runs nothing.
+Reading one runs nothing. The formula and its expressions are text; on new rows those are evaluated
+that do arithmetic and call functions of a known few (see ``expression_code.py``), and no other. The
+checksum tells damage, not who has written the file.
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ import json
 import math
 import os
 import struct
-import tempfile
 from collections.abc import Mapping
 from io import BufferedReader
 from pathlib import Path
@@ -31,6 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import StatisticsFileError
+from .replacing import replacing
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -53,27 +55,20 @@ def write(path: str | os.PathLike[str], header: Mapping[str, Any], arrays: Array
         JSON values.
     arrays : dict of str to array
     """
-    target = Path(path)
     places, offset = [], 0
     for name, array in arrays.items():
         places.append([name, _little(array.dtype).str, list(array.shape), offset])
         offset += _padded(array.nbytes)
     text = json.dumps({**header, "arrays": places}).encode()
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            out = _Digesting(file)
-            out.write(_HEAD.pack(_MARK, _VERSION, 0, len(text)))
-            out.write(text)
+    with replacing(path) as place, place.open("wb") as file:
+        out = _Digesting(file)
+        out.write(_HEAD.pack(_MARK, _VERSION, 0, len(text)))
+        out.write(text)
+        out.pad()
+        for array in arrays.values():
+            out.write_array(array)
             out.pad()
-            for array in arrays.values():
-                out.write_array(array)
-                out.pad()
-            file.write(out.digest.digest())
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        file.write(out.digest.digest())
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Arrays]:

@@ -73,6 +73,7 @@ def submodel(
         z_terms=[design.z_terms[k] for k in z],
         z_anchor=anchors,
     )
+    small.formula = small.formula_as_coded()  # x:f may be f:x in the larger model
     if small.ones is not None and not small.ones.any():
         small.ones = None
     statistics = _unshifted(design, statistics, small)

@@ -210,10 +210,12 @@ def test_what_a_fit_held_is_released_and_persisted_rows_stay(client, data):
 def test_without_its_client_a_fit_says_so(cluster, data):
     with Client(cluster):
         ddf = dd.from_pandas(data, npartitions=2)
-        fit = bl.SufficientStatistics.from_dask(FORMULA, ddf, groups="workers").fit()
+        statistics = bl.SufficientStatistics.from_dask(FORMULA, ddf, groups="workers")
+        fit = statistics.fit()
     assert fit.converged
-    with pytest.raises(bl.DataError, match="the workers hold"):
-        fit.ranef()
+    for question in (fit.ranef, statistics.fit):
+        with pytest.raises(bl.DataError, match="the workers hold"):
+            question()
 
 
 def test_hashes_do_not_depend_on_how_labels_are_stored():

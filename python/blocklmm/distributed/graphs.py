@@ -14,6 +14,7 @@ from blocklmm.errors import BlocklmmError, DataError
 
 _FAN_IN = 8  # results merged at a time
 _FAILED = "computing the Dask frame failed"
+HELD = "what the workers hold can't be computed"
 
 
 def current_client() -> Any:
@@ -98,7 +99,7 @@ def each(client: Any, task: Callable[..., Any], futures: list[Any], **arguments:
     DataError
         If the workers, and what they would compute a result from, are gone.
     """
-    with typed_errors("what the workers hold can't be computed"):
+    with typed_errors(HELD):
         found: list[Any] = client.gather(client.map(task, futures, pure=False, **arguments))
         return found
 

@@ -18,7 +18,7 @@ from blocklmm.growing_labels import GrowingLabels
 from blocklmm.statistics import Core, GroupingFactor, RowStatistics
 
 from . import buckets as on_worker
-from .graphs import each
+from .graphs import HELD, each, typed_errors
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -36,8 +36,15 @@ class Buckets:
         self._client, self._futures = client, list(futures)
 
     def made(self, task: Callable[..., Any], **arguments: Any) -> Buckets:
-        """Return what a task makes of each bucket, where it lies."""
-        made = self._client.map(task, self._futures, pure=False, **arguments)
+        """Return what a task makes of each bucket, where it lies.
+
+        Raises
+        ------
+        DataError
+            If the client is closed.
+        """
+        with typed_errors(HELD):
+            made = self._client.map(task, self._futures, pure=False, **arguments)
         return Buckets(self._client, made)
 
     def each(self, task: Callable[..., Any], **arguments: Any) -> list[Any]:
