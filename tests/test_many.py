@@ -347,6 +347,33 @@ def test_constant_and_nearly_explained_responses():
     assert crossed.status[:3].tolist() == expected
 
 
+def test_failures_are_the_errors_of_single_fits():
+    """Each with the response's name."""
+    frame = one_factor()
+    rng = np.random.default_rng(5)
+    noise, t = rng.normal(size=len(frame)), frame["t"].to_numpy()
+    first = np.arange(len(t)) == 0
+    Y = {
+        "tiny": 1e-200 * noise,
+        "tiny about a shift": 1e-200 + 1e-220 * noise,
+        "huge": np.where(first, 1e200, noise),
+        "still": np.full(len(t), 3.25),
+        "nil": np.zeros(len(t)),
+        "line": 2 + 3 * t,
+        "infinite": np.where(first, np.inf, noise),
+        "few": np.where(np.arange(len(t)) < 2, noise, np.nan),
+    }
+    with pytest.warns(bl.BlocklmmWarning, match="8 of 8 responses have no fit"):
+        fits = bl.lmer_many("~ t + (1 | g)", frame, Y, missing="drop")
+    for name, values in Y.items():
+        with pytest.raises(bl.BlocklmmError) as caught:
+            bl.lmer("y ~ t + (1 | g)", frame.assign(y=values))
+        assert fits.failures[name] == str(caught.value).replace("'y'", repr(name))
+    assert fits.status.tolist() == ["failed"] * 3 + ["constant"] * 2 + ["exact fit"] + 2 * [
+        "failed"
+    ]
+
+
 def test_contrasts_are_those_of_single_fits():
     frame = one_factor()
     Y = responses(frame, 4)
@@ -459,9 +486,21 @@ def test_tables_that_are_none(Y, texts):
 
 
 def test_names_that_do_not_fit():
-    for names, text in [(["a", "b"], "2 names"), (["a", "a", "b"], "same name"), ("abc", "list")]:
+    several = [("a", 1), ("a", 2), ("b", 1)]
+    for names, text in [
+        (["a", "b"], "2 names"),
+        (["a", "a", "b"], "same name"),
+        ("abc", "list"),
+        (pd.MultiIndex.from_tuples(several), "2 levels of labels"),
+    ]:
         with pytest.raises(bl.DataError, match=text):
             bl.lmer_many("~ t + (1 | g)", GOOD, Y_GOOD, names=names)
+    table = pd.DataFrame(Y_GOOD, columns=pd.MultiIndex.from_tuples(several))
+    with pytest.raises(bl.DataError, match=r"not 2 levels of labels: give names, such as \["):
+        bl.lmer_many("~ t + (1 | g)", GOOD, table)
+    names = ["_".join(map(str, labels)) for labels in table.columns]
+    fits = bl.lmer_many("~ t + (1 | g)", GOOD, table, names=names)
+    assert fits.params.index.tolist() == ["a_1", "a_2", "b_1"]
 
 
 def test_formulas_with_a_response():

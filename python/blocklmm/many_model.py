@@ -96,7 +96,7 @@ class ManyModel:
         n_threads = self._n_threads
 
         def read(design: Design) -> tuple[Design, RowStatistics]:
-            design = replace(design.with_response(response), formula=formula)
+            design = replace(design.with_response(response, name), formula=formula)
             return design, RowStatistics(design, self.frame, missing, n_threads)
 
         design, statistics = read(design)

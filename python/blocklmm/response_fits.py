@@ -22,6 +22,7 @@ from .inference.fixed_effects.span import Span, span_of
 from .many_model import ManyModel
 from .objective import blas_limit
 from .optimize import FitOptions
+from .problem import are_constant, constant_text
 from .progress import Pace
 from .response_table import ResponseTable
 
@@ -36,7 +37,6 @@ _STATUS = {
     _core.Status.stopped: "stopped",
     _core.Status.exact_fit: "exact fit",
 }
-_EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(slots=True)
@@ -212,21 +212,24 @@ class ResponseFits:
         out.singular[~by_rows] = units.structure.are_singular(out.factor[~by_rows])
         for values in (out.params, out.unscaled, out.theta, out.factor, out.sigma, out.objective):
             values[by_rows] = np.nan
-        constant = _are_constant(responses, units.n)
-        for k in np.flatnonzero(by_rows):
-            self._take_rows(int(k), start + int(k), bool(constant[k]), out)
+        shift = np.asarray(responses.shift)
+        constant = by_rows & are_constant(np.asarray(responses.yy), shift, units.n)
+        out.status[constant], out.converged[constant] = "constant", False
+        out.is_unidentified[constant] = False
+        for number in (start + np.flatnonzero(constant)).tolist():
+            name = str(self.table.names[number])
+            self.failures[number] = constant_text(name, float(shift[number - start]))
+        for k in np.flatnonzero(by_rows & ~constant):
+            self._take_rows(int(k), start + int(k), out)
         on_boundary = out.converged & out.singular
         out.status[on_boundary] = "singular"
         inside = out.converged & ~out.singular & (out.status == "singular")
         out.status[inside] = "optimal"
         return out
 
-    def _take_rows(self, at: int, number: int, is_constant: bool, out: Estimates) -> None:
+    def _take_rows(self, at: int, number: int, out: Estimates) -> None:
         """Fit a response from its rows, as the single fit does, and say what came of it."""
         out.converged[at] = out.is_unidentified[at] = False
-        if is_constant:
-            out.status[at] = "constant"
-            return
         try:
             fit = self._fit_rows(number)
         except (ConvergenceError, DataError) as error:
@@ -300,11 +303,3 @@ class ResponseFits:
             to_chart=to_chart,
             turning=turning,
         )
-
-
-def _are_constant(responses: _core.Responses, n_rows: int) -> BoolArray:
-    """Tell which responses vary by no more than rounding (as ``problem.py`` has it)."""
-    total = np.asarray(responses.yy)
-    with np.errstate(over="ignore"):
-        rounding = n_rows * (4 * _EPS * np.asarray(responses.shift)) ** 2
-    return np.isfinite(total) & (total <= rounding)
