@@ -190,6 +190,17 @@ def test_a_level_that_only_dropped_rows_have():
     assert_single_fits(fits, "~ a + t + (1 | g)", frame, Y)
 
 
+def test_a_level_of_dropped_rows_and_one_that_a_response_lacks():
+    frame = one_factor()
+    frame.loc[5, ["a", "t"]] = ["first", np.nan]
+    Y = responses(one_factor(), 2)
+    Y[frame["a"] == "w", 1] = np.nan
+    fits = bl.lmer_many("~ a + t + (1 | g)", frame, Y, missing="drop")
+    one = bl.lmer("y ~ a + t + (1 | g)", frame.assign(y=Y[:, 1]))
+    pd.testing.assert_series_equal(fits.fit(1).params, one.params)
+    assert fits.fit(1).dropped_columns == ()
+
+
 def test_responses_that_miss_values():
     frame = one_factor()
     Y = responses(frame, 5)

@@ -100,10 +100,13 @@ class ManyModel:
             return design, RowStatistics(design, self.frame, missing, n_threads)
 
         design, statistics = read(design)
-        unmet = statistics.unmet_levels
         if same_columns:
-            self._require_random_levels(unmet)
-        elif unmet:
+            self._require_random_levels(statistics.unmet_levels)
+        unmet: dict[str, list[object]] = {}
+        while statistics.unmet_levels and not same_columns:
+            for text, levels in statistics.unmet_levels.items():
+                unmet[text] = [*unmet.get(text, []), *levels]
+            # which has again what the design was without before, if all its rows were dropped
             design, statistics = read(build(self.formula, self.frame, **self._columns, unmet=unmet))
         return Problem(formula, design, statistics, "drop", n_threads, self._columns)
 
