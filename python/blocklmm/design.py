@@ -263,11 +263,12 @@ class Design:
         """Tell whether the weights or the offset were given as an array."""
         return role in self._arrays
 
-    def with_response(self, values: FloatArray) -> Design:
-        """Return the same design with other values in place of the response."""
+    def with_response(self, values: FloatArray, label: str | None = None) -> Design:
+        """Return the same design with other values, and label, in place of the response."""
         source = self.recipes[self.response][1]
         sources = list(self.sources)
-        sources[source] = SourceKey(sources[source].label, array="response")
+        label = sources[source].label if label is None else label
+        sources[source] = SourceKey(label, array="response")
         arrays = {**self._arrays, "response": Numbers("response", values)}
         return replace(self, sources=sources, _arrays=arrays)
 

@@ -26,7 +26,8 @@ CONTEXT: dict[str, Any] = {
 
 _ROWWISE = {"I", "log", "log2", "log10", "exp", "exp2", "exp10", *CONTEXT}
 _ROWWISE_NUMPY = {"where", "clip", "interp", "digitize", "round", "nan_to_num", "select"}
-_STATEFUL = {"poly", "scale", "center", "standardize", "bs", "cs", "cr", "cc"}
+STATEFUL = {"poly", "scale", "center", "standardize", "bs", "cs", "cr", "cc"}
+"""Functions that learn a state from the data."""
 
 # Columns, constants and arithmetic. Whatever else Python has, from attributes to comprehensions,
 # counts as the call of a function that nobody knows.
@@ -36,7 +37,7 @@ _KNOWN_NODES = (
     *(ast.BoolOp, ast.boolop, ast.Compare, ast.cmpop),
 )
 _TOKEN = re.compile(
-    r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?P<quoted>[^`]+)`|(?P<word>[\w.]++)(?!\()"""
+    r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?P<quoted>[^`]+)`|(?P<word>[\w.]+)(?![\w.(])"""
 )
 
 
@@ -70,14 +71,19 @@ class Code:
         return self.calls <= _ROWWISE
 
     @property
+    def tree(self) -> ast.Expression:
+        """The text as Python reads it."""
+        return ast.parse(self.text, mode="eval")
+
+    @property
     def has_state(self) -> bool:
         """Whether it learns a state from the data."""
-        return bool(self.calls & _STATEFUL)
+        return bool(self.calls & STATEFUL)
 
     @property
     def is_of_whole_column(self) -> bool:
         """Whether values may depend on all rows in a way that is not known."""
-        return not self.calls <= _ROWWISE | _STATEFUL
+        return not self.calls <= _ROWWISE | STATEFUL
 
 
 def read_code(text: str, names: Iterable[str]) -> Code:

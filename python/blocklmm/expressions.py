@@ -7,6 +7,8 @@ Any other is evaluated once on the whole data, and can't be redone on new data.
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,10 +21,14 @@ from formulaic.parser.types import Factor as FormulaicFactor
 from formulaic.parser.types import Term as FormulaicTerm
 
 from .errors import DataError, FormulaError, rows_phrase
-from .expression_code import CONTEXT, Code, read_code
+from .expression_code import CONTEXT, STATEFUL, Code, read_code
 from .frames import Frame
+from .transforms import NOTING, TransformNotes, is_learnt_from_moments, merged, noted
 
 FloatArray = npt.NDArray[np.float64]
+
+_ROWS_A_NOTE = 1 << 16  # what may exist of a chunk at one time
+_MOST_NOTES = 64  # of a call before they are merged: each merger rounds
 
 
 class Expression:
@@ -36,6 +42,8 @@ class Expression:
         The training data, or their first rows.
     training : DataFrame, optional
         All rows of the expression's variables, where the frame has the first ones only.
+    transforms : mapping, optional
+        What its transforms have learnt of all rows, as formulaic has it, in place of these.
 
     Raises
     ------
@@ -43,7 +51,13 @@ class Expression:
         If the expression can't be evaluated, names no column, or gives no numbers.
     """
 
-    def __init__(self, text: str, frame: Frame, training: pd.DataFrame | None = None) -> None:
+    def __init__(
+        self,
+        text: str,
+        frame: Frame,
+        training: pd.DataFrame | None = None,
+        transforms: Mapping[str, Any] | None = None,
+    ) -> None:
         self.text = text
         self._code = code = read_code(text, frame.names)
         self.is_rowwise = code.is_rowwise
@@ -52,14 +66,14 @@ class Expression:
         self._learnt_from: Frame | None = frame
         if training is not None:
             probe = training
-        elif self.is_rowwise:
+        elif self.is_rowwise or transforms is not None:
             probe = frame.slice(self.variables, 0, min(frame.n_rows, 64))
         else:
             probe = frame.slice(self.variables, 0, frame.n_rows)
         if code.has_state:
-            _require_finite(self.text, probe)
+            _require_finite(self.text, probe, frame.first_row)
             probe = probe.dropna()
-        self._spec, first = self._learn(probe)
+        self._spec, first = self._learn(probe, transforms or {})
         if code.is_of_whole_column:
             self._whole = first
         self.n_columns = first.shape[1]
@@ -159,8 +173,8 @@ class Expression:
         state["_learnt_from"] = None
         return state
 
-    def _learn(self, data: Any) -> tuple[ModelSpec, FloatArray]:
-        learnt, values = self._evaluate(_spec(self._code, {}), data)
+    def _learn(self, data: Any, transforms: Mapping[str, Any]) -> tuple[ModelSpec, FloatArray]:
+        learnt, values = self._evaluate(_spec(self._code, transforms), data)
         numeric = all(state[0].value == "numerical" for state in learnt.encoder_state.values())
         if not numeric or len(values) != len(data) or values.shape[1] == 0:
             raise FormulaError(
@@ -169,19 +183,79 @@ class Expression:
         return learnt, values
 
     def _evaluate(self, spec: ModelSpec, data: Any) -> tuple[ModelSpec, FloatArray]:
-        named = data.rename(columns={name: plain for plain, name in self._code.columns.items()})
-        try:
-            with np.errstate(all="ignore"):
-                matrix = spec.get_model_matrix(named, context={**CONTEXT, **self._code.texts})
-        except FormulaicError as error:
-            raise FormulaError(f"{self.text!r} can't be evaluated: {error}") from None
-        except Exception as error:
-            raise DataError(f"{self.text!r} can't be evaluated on these data: {error}") from error
-        return matrix.model_spec, np.asarray(matrix, dtype=np.float64)
+        return _evaluated(self.text, self._code, spec, data)
 
 
-def needs_training(text: str, frame: Frame) -> list[str]:
-    """Return the columns of which an expression learns a state; none where it works row by row.
+class Notes:
+    """What an expression's transforms need of rows that come in chunks, to learn their states.
+
+    Moments where those are enough, in constant memory; else the expression's columns.
+
+    Parameters
+    ----------
+    text : str
+    frame : Frame
+        The first rows.
+    """
+
+    def __init__(self, text: str, frame: Frame) -> None:
+        self._text, self._code = text, read_code(text, frame.names)
+        self._variables = _variables(text, self._code, frame)
+        self._by_moments = is_learnt_from_moments(self._code.tree, STATEFUL)
+        self._moments: dict[str, list[TransformNotes]] = {}  # by call of a transform
+        self._columns: list[pd.DataFrame] = []
+
+    def add(self, frame: Frame) -> None:
+        """Note a chunk."""
+        if not self._by_moments:
+            self._columns.append(self._complete(frame, 0, frame.n_rows))
+            return
+        for start in range(0, frame.n_rows, _ROWS_A_NOTE):
+            data = self._complete(frame, start, min(start + _ROWS_A_NOTE, frame.n_rows))
+            if len(data):
+                learns = _spec(self._code, {})
+                spec, _ = _evaluated(self._text, self._code, learns, data, CONTEXT | NOTING)
+                for call, moments in noted(spec.transform_state).items():
+                    self._add(call, moments)
+
+    def empty(self) -> Notes:
+        """Return the same without any rows."""
+        out = copy.copy(self)
+        out._moments, out._columns = {}, []
+        return out
+
+    @staticmethod
+    def merged(parts: Sequence[Notes]) -> Notes:
+        """Return what was noted of all parts of the rows."""
+        out = parts[0].empty()
+        for part in parts:
+            out._columns += part._columns
+            for call, moments in part._moments.items():
+                out._add(call, *moments)
+        return out
+
+    def expression(self, frame: Frame) -> Expression:
+        """Return the expression with what it learns of all rows that were noted."""
+        if not self._by_moments:
+            return Expression(self._text, frame, pd.concat(self._columns, ignore_index=True))
+        with np.errstate(all="ignore"):
+            states = {call: merged(found).state() for call, found in self._moments.items()}
+        return Expression(self._text, frame, transforms=states)
+
+    def _complete(self, frame: Frame, start: int, stop: int) -> pd.DataFrame:
+        data = frame.slice(self._variables, start, stop)
+        _require_finite(self._text, data, frame.first_row + start)
+        return data.dropna()
+
+    def _add(self, call: str, *moments: TransformNotes) -> None:
+        found = self._moments.setdefault(call, [])
+        found += moments
+        if len(found) >= _MOST_NOTES:
+            found[:] = [merged(found)]
+
+
+def needs_training(text: str, frame: Frame) -> bool:
+    """Tell whether an expression learns a state; where it works row by row it does not.
 
     Raises
     ------
@@ -191,31 +265,46 @@ def needs_training(text: str, frame: Frame) -> list[str]:
     """
     code = read_code(text, frame.names)
     if code.is_rowwise:
-        return []
+        return False
     if code.is_of_whole_column:
         raise DataError(
             f"{text!r} depends on the whole column and can't be evaluated on rows that come in "
             "chunks; use center(), scale() or poly(), or make it a column of the data"
         )
-    return _variables(text, code, frame)
+    return True
 
 
-def _spec(code: Code, transforms: dict[str, Any]) -> ModelSpec:
+def _evaluated(
+    text: str, code: Code, spec: ModelSpec, data: Any, functions: Mapping[str, Any] = CONTEXT
+) -> tuple[ModelSpec, FloatArray]:
+    named = data.rename(columns={name: plain for plain, name in code.columns.items()})
+    try:
+        with np.errstate(all="ignore"):
+            matrix = spec.get_model_matrix(named, context={**functions, **code.texts})
+    except FormulaicError as error:
+        raise FormulaError(f"{text!r} can't be evaluated: {error}") from None
+    except Exception as error:
+        raise DataError(f"{text!r} can't be evaluated on these data: {error}") from error
+    return matrix.model_spec, np.asarray(matrix, dtype=np.float64)
+
+
+def _spec(code: Code, transforms: Mapping[str, Any]) -> ModelSpec:
     """Return formulaic's plan of one column: of one factor, whatever operators stand in it."""
     factor = FormulaicFactor(code.text, eval_method="python")
     formula = FormulaicFormula([FormulaicTerm([factor])])
-    return ModelSpec(formula, na_action="ignore", output="numpy", transform_state=transforms)
+    state = dict(transforms)
+    return ModelSpec(formula, na_action="ignore", output="numpy", transform_state=state)
 
 
-def _require_finite(text: str, data: pd.DataFrame) -> None:
+def _require_finite(text: str, data: pd.DataFrame, first_row: int) -> None:
     for name in data:
         values = data[name]
         if pd.api.types.is_float_dtype(values.dtype):
             bad = np.flatnonzero(np.isinf(values.to_numpy()))
             if len(bad):
+                rows = rows_phrase(len(bad), (bad[:5] + first_row).tolist())
                 raise DataError(
-                    f"column {name!r} has infinite values in "
-                    f"{rows_phrase(len(bad), bad[:5].tolist())}, of which {text!r} can't be "
+                    f"column {name!r} has infinite values in {rows}, of which {text!r} can't be "
                     "computed"
                 )
 

@@ -17,7 +17,7 @@ import pandas as pd
 from formulaic.transforms.contrasts import Contrasts
 
 from .errors import DataError
-from .expressions import Expression, needs_training
+from .expressions import Expression, Notes, needs_training
 from .factors import categories_of, kind_of
 from .frames import Categories, Frame
 from .levels import met_levels, require_category
@@ -70,12 +70,12 @@ def learn(
     """
     head = rows.head
     categories: dict[str, str | Expression] = {}
-    states: dict[str, list[str]] = {}
+    states: list[str] = []
     out = Learnt()
     for text in [*factors, *values]:
         kind, inner, _ = kind_of(text, head, contrasts)
-        if inner not in head and (needed := needs_training(inner, head)):
-            states[inner] = needed
+        if inner not in head and inner not in states and needs_training(inner, head):
+            states.append(inner)
         if kind == "category" and inner not in declared and text in factors:
             known = _known_levels(inner, head, rows.is_rereadable)
             if known is not None:
@@ -92,17 +92,16 @@ def learn(
             "only once: declare the levels of categories, levels={'x': [...]}, or give a file, a "
             "data set, or a list of frames"
         )
-    wanted = sorted({c for names in states.values() for c in names})
+    notes = {text: Notes(text, head) for text in states}
     if isinstance(rows, PartitionedRows):
-        found = rows.reduced(partial(_look_through, categories, wanted, False), _Seen.merged)
+        found = rows.reduced(partial(_look_through, categories, notes, False), _Seen.merged)
     else:
-        found = _look_through(categories, wanted, progress, rows)
+        found = _look_through(categories, notes, progress, rows)
     for text, levels in found.levels.items():
         out.levels[text] = levels.total
         require_category(text, levels.total, found.n_rows)
-    training = pd.concat(found.parts, ignore_index=True) if found.parts else pd.DataFrame()
-    for text, variables in states.items():
-        out.expressions[text] = Expression(text, head, training[variables])
+    for text, noted in found.notes.items():
+        out.expressions[text] = noted.expression(head)
     return out
 
 
@@ -111,34 +110,37 @@ class _Seen:
     """What some rows show."""
 
     levels: dict[str, _Levels]
-    parts: list[pd.DataFrame]
+    notes: dict[str, Notes]
     n_rows: int
 
     @staticmethod
     def merged(parts: list[_Seen]) -> _Seen:
         """Return what all parts of the rows show."""
         levels = {text: copy.copy(found) for text, found in parts[0].levels.items()}
+        notes = {
+            text: Notes.merged([part.notes[text] for part in parts]) for text in parts[0].notes
+        }
         for part in parts[1:]:
             for text, found in part.levels.items():
                 levels[text].merge(found)
-        frames = [frame for part in parts for frame in part.parts]
-        return _Seen(levels, frames, sum(part.n_rows for part in parts))
+        return _Seen(levels, notes, sum(part.n_rows for part in parts))
 
 
 def _look_through(
     categories: Mapping[str, str | Expression],
-    wanted: Sequence[str],
+    notes: Mapping[str, Notes],
     progress: bool | None,
     rows: Rows,
 ) -> _Seen:
-    """Return the levels of categories, and the values of some columns in all rows."""
-    out = _Seen({text: _Levels(text, column) for text, column in categories.items()}, [], 0)
+    """Return the levels of categories, and what the states of expressions are made of."""
+    empty = {text: found.empty() for text, found in notes.items()}
+    out = _Seen({text: _Levels(text, column) for text, column in categories.items()}, empty, 0)
     with progress_bar(rows.total, " rows", progress) as advance:
         for frame in rows.frames():
             for levels in out.levels.values():
                 levels.add(frame)
-            if wanted:
-                out.parts.append(frame.slice(wanted, 0, frame.n_rows))
+            for noted in out.notes.values():
+                noted.add(frame)
             out.n_rows += frame.n_rows
             advance(frame.n_rows)
     return out

@@ -54,7 +54,7 @@ def lmer_many(
     missing : {"error", "drop"}
         What to do with missing values. "drop" leaves rows in which the design misses a value out of
         all fits (Y has these rows all the same), and fits a response that misses values to the
-        rows that it has, on its own.
+        rows that it has, on its own. What these don't determine is NaN in all tables.
     contrasts : mapping, optional
         Contrasts by column, as for :class:`LinearMixedModel`.
     options : FitOptions, optional
@@ -90,6 +90,13 @@ def lmer_many(
     made once, Z'Y, X'Y and y'y in one product a block of responses, and each criterion is minimised
     and certified by the same steps. Responses of which the model leaves next to nothing, and those
     that miss values, are fitted from their rows one by one.
+
+    A coefficient means the same in all responses. Where the rows of one lack a level, as in
+    ``~ a`` with treatment contrasts, ``a[T.level]`` is NaN; without the first level the intercept
+    and all of ``a[T.…]`` are, since they are about that level, while contrasts of two others are
+    estimated. (R would drop the level, and compare with the next under the same names; so does
+    ``bl.lmer`` with the response alone, and :meth:`ManyFits.fit`.) The REML criterion is that of
+    the columns left. A response whose rows lack a level that has random effects is "failed".
 
     Examples
     --------

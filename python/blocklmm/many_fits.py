@@ -29,7 +29,8 @@ class ManyFits:
     """Fits of one model to many responses; immutable. Made by :func:`blocklmm.lmer_many`.
 
     Rows of all tables are the responses, in the order of Y's columns. A response without a fit has
-    NaN everywhere, and ``status`` says why.
+    NaN everywhere, and ``status`` says why; one that misses values has NaN for what its rows don't
+    determine.
 
     Attributes
     ----------
@@ -101,7 +102,7 @@ class ManyFits:
     @property
     def params(self) -> pd.DataFrame:
         """Fixed effects, shape (r, p)."""
-        return self._table(self._estimates.params)
+        return self._table(self._functions(np.eye(len(self._coefficients))))
 
     @property
     def bse(self) -> pd.DataFrame:
@@ -172,6 +173,9 @@ class ManyFits:
     def fit(self, response: Any) -> LinearMixedFit:
         """Return the fit of one response, as :func:`blocklmm.lmer` gives it.
 
+        Levels that its rows lack are no levels of that model: where it lacks the first one, its
+        coefficients are not those of the tables.
+
         Parameters
         ----------
         response : label
@@ -218,7 +222,7 @@ class ManyFits:
             L, self._coefficients, list(self.dropped_columns)
         )
         null = np.where(np.isnan(values), float(rhs), values)
-        estimate = self._estimates.params @ weights.T + constant
+        estimate = self._functions(weights) + constant
         std_error, df = self._errors(weights), self._df(weights, ddf)
         with np.errstate(divide="ignore", invalid="ignore"):
             statistic = (estimate - null) / std_error
@@ -260,7 +264,7 @@ class ManyFits:
             return self._variance_components()
         require_choice("ddf", ddf, _DDF)
         identity = np.eye(len(self._coefficients))
-        estimate, std_error = self._estimates.params, self._errors(identity)
+        estimate, std_error = self._functions(identity), self._errors(identity)
         df = self._df(identity, ddf)
         half = t_quantiles(1 - require_level(level), df) * std_error
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -281,7 +285,7 @@ class ManyFits:
     def glance(self) -> pd.DataFrame:
         """Return one row of figures a response: what :meth:`LinearMixedFit.glance` gives."""
         found = self._estimates
-        n_parameters = len(self._coefficients) + found.theta.shape[1] + 1
+        n_parameters = found.n_coefficients + found.theta.shape[1] + 1
         return pd.DataFrame(
             {
                 "nobs": found.n_rows,
@@ -319,11 +323,16 @@ class ManyFits:
         if ddf == "asymptotic":
             return np.full(shape, np.inf)
         if ddf == "residual":
-            known = np.isfinite(found.params).sum(axis=1)
-            return np.broadcast_to((found.n_rows - known).astype(float)[:, None], shape).copy()
+            left = (found.n_rows - found.n_coefficients).astype(float)
+            return np.broadcast_to(left[:, None], shape).copy()
         if np.array_equal(L, np.eye(len(self._coefficients))):
             return self._own_df
         return self._attached().degrees_of_freedom(L, found)
+
+    def _functions(self, L: FloatArray) -> FloatArray:
+        """Return L beta, shape (r, k)."""
+        found = self._estimates
+        return np.where(found.are_estimable(L), found.params @ L.T, np.nan)
 
     def _errors(self, L: FloatArray) -> FloatArray:
         """Return standard errors of L beta, shape (r, k)."""
@@ -331,7 +340,7 @@ class ManyFits:
         for start in range(0, len(out), _ROWS_AT_A_TIME):
             part = slice(start, start + _ROWS_AT_A_TIME)
             out[part] = np.sqrt(((L @ found.unscaled[part]) ** 2).sum(axis=2))
-        return found.sigma[:, None] * out
+        return np.where(found.are_estimable(L), found.sigma[:, None] * out, np.nan)
 
     def _variance_components(self) -> pd.DataFrame:
         """Return standard deviations and correlations by the names of ``VarCorr.labels()``."""

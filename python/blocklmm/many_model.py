@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -83,7 +83,12 @@ class ManyModel:
         return problem, used_rows(problem, self.frame)
 
     def _problem(
-        self, design: Design, response: FloatArray, missing: str, name: str | None = None
+        self,
+        design: Design,
+        response: FloatArray,
+        missing: str,
+        name: str | None = None,
+        same_columns: bool = False,
     ) -> Problem:
         formula = self.formula
         if name is not None:
@@ -91,24 +96,54 @@ class ManyModel:
         n_threads = self._n_threads
 
         def read(design: Design) -> tuple[Design, RowStatistics]:
-            design = replace(design.with_response(response), formula=formula)
+            design = replace(design.with_response(response, name), formula=formula)
             return design, RowStatistics(design, self.frame, missing, n_threads)
 
         design, statistics = read(design)
-        if statistics.unmet_levels:
-            unmet = statistics.unmet_levels
+        if same_columns:
+            self._require_random_levels(statistics.unmet_levels)
+        unmet: dict[str, list[object]] = {}
+        while statistics.unmet_levels and not same_columns:
+            for text, levels in statistics.unmet_levels.items():
+                unmet[text] = [*unmet.get(text, []), *levels]
+            # which has again what the design was without before, if all its rows were dropped
             design, statistics = read(build(self.formula, self.frame, **self._columns, unmet=unmet))
         return Problem(formula, design, statistics, "drop", n_threads, self._columns)
 
     # -- one response, from its rows ---------------------------------------------------------
 
     def fit_rows(
-        self, values: FloatArray, name: str, reml: bool, options: FitOptions
+        self,
+        values: FloatArray,
+        name: str,
+        reml: bool,
+        options: FitOptions,
+        same_columns: bool = False,
     ) -> LinearMixedFit:
-        """Fit one response from its rows, as ``bl.lmer`` does; NaN leaves a row out."""
+        """Fit one response from its rows, as ``bl.lmer`` does; NaN leaves a row out.
+
+        Levels that its rows lack are no levels of the model. With ``same_columns`` they stay, so
+        that the columns mean what they mean in other responses: those that depend on others leave.
+
+        Raises
+        ------
+        DataError
+            With ``same_columns`` also if a random term has effects of a level without rows.
+        """
         design = self.problem.design
-        problem = self._problem(design, values, "drop", name)
+        problem = self._problem(design, values, "drop", name, same_columns)
+        if same_columns and not set(problem.kept) <= set(self.problem.kept):
+            raise DataError("columns that depend on others in all rows don't in those with values")
         return estimate(problem, reml, options=options)
+
+    def _require_random_levels(self, unmet: Mapping[str, Sequence[object]]) -> None:
+        for random in self.formula.random:
+            for text in (factor for term in random.terms for factor in term):
+                if text in unmet:
+                    raise DataError(
+                        f"no row with a value has {text!r} at {labels_phrase(unmet[text])}, of "
+                        f"which {random.text} has random effects; .fit(name) leaves them out"
+                    )
 
     def require_complete(self, table: ResponseTable, block_size: int) -> None:
         """Raise a DataError that names the responses which miss a value in a row that is used."""

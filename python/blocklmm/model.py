@@ -71,10 +71,13 @@ class LinearMixedModel:
     fit. Rows that come in chunks are read twice where levels of categories, or states of
     expressions such as ``poly(x, 2)``, must be learnt before (the summary says so), and once more
     where the model explains the response almost exactly; rows that can be read only once are
-    refused where something is to be learnt. No matrix of all rows is ever made. ``(x || g)`` makes
-    one independent block of each term left of the bar, as lme4's expansion of the formula reads:
-    for a categorical x that is
-    ``(1 | g) + (0 + x | g)``, with the levels of x correlated among themselves.
+    refused where something is to be learnt. ``scale``, ``center``, ``standardize`` and ``poly``
+    learn from moments, whatever the number of rows; splines (``bs``, ``cs``, ``cr``, ``cc``), and
+    transforms of another's values such as ``poly(scale(x), 2)``, from all values of their columns:
+    those are in memory then, with what formulaic makes of them. No matrix of all rows is ever made
+    else. ``(x || g)`` makes one independent block of each term left of the bar, as lme4's expansion
+    of the formula reads: for a categorical x that is ``(1 | g) + (0 + x | g)``, with the levels of
+    x correlated among themselves.
     """
 
     def __init__(

@@ -457,12 +457,36 @@ def _spread(between: float, within: float, df_within: int, n: int) -> float:
 
 def _check_response(formula: Formula, statistics: RowStatistics, total: float) -> None:
     core = statistics.totals
-    shift = float(core.shift[-1])
-    if total < 1e-280 and 0 < abs(shift) < 1e-130:
+    shift = np.asarray(core.shift)[-1:]
+    if _vanish(np.array([total]), shift)[0]:
         raise DataError(f"{formula.response!r} is too small to be squared: multiply it")
-    if total <= core.n_rows_used * (4 * _EPS * shift) ** 2:
-        value = f"{shift:.10g}" if shift else "zero"
-        raise DataError(f"the response {formula.response!r} is constant ({value}): nothing varies")
+    if are_constant(np.array([total]), shift, core.n_rows_used)[0]:
+        raise DataError(constant_text(formula.response, float(shift[0])))
+
+
+def _vanish(total: FloatArray, shift: FloatArray) -> npt.NDArray[np.bool_]:
+    """Tell of which responses the squares vanish, though they are not zero."""
+    return np.asarray((total < 1e-280) & (shift != 0) & (np.abs(shift) < 1e-130))
+
+
+def are_constant(total: FloatArray, shift: FloatArray, n_rows: int) -> npt.NDArray[np.bool_]:
+    """Tell which responses vary by no more than rounding, and not in squares that vanish.
+
+    Parameters
+    ----------
+    total, shift : arrays of shape (r,)
+        Sums of squares about the shift.
+    n_rows : int
+    """
+    with np.errstate(over="ignore"):
+        rounding = n_rows * (4 * _EPS * shift) ** 2
+    return np.isfinite(total) & (total <= rounding) & ~_vanish(total, shift)
+
+
+def constant_text(response: str, value: float) -> str:
+    """Return what is said of a constant response."""
+    found = f"{value:.10g}" if value else "zero"
+    return f"the response {response!r} is constant ({found}): nothing varies"
 
 
 def _least_squares(cross: FloatArray, columns: npt.NDArray[np.intp]) -> tuple[FloatArray, float]:

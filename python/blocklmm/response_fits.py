@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,11 @@ from .inference.degrees_of_freedom.criterion_derivatives import (
     through_chart,
 )
 from .inference.degrees_of_freedom.satterthwaite import Satterthwaite
+from .inference.fixed_effects.span import Span, span_of
 from .many_model import ManyModel
 from .objective import blas_limit
 from .optimize import FitOptions
+from .problem import are_constant, constant_text
 from .progress import Pace
 from .response_table import ResponseTable
 
@@ -35,7 +37,6 @@ _STATUS = {
     _core.Status.stopped: "stopped",
     _core.Status.exact_fit: "exact fit",
 }
-_EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(slots=True)
@@ -45,8 +46,11 @@ class Estimates:
     Attributes
     ----------
     params : array of shape (r, p)
+        One solution, with zeros, where the rows of a response determine none alone.
     unscaled : array of shape (r, p, p)
         F with Var(beta) = sigma^2 F F'.
+    spans : array of shape (r,) of Span or None
+        Of the responses whose rows don't determine all coefficients: which functions they do.
     theta : array of shape (r, number of parameters)
     factor : array of shape (r, q, q)
         Of T, in the core's units.
@@ -62,6 +66,7 @@ class Estimates:
 
     params: FloatArray
     unscaled: FloatArray
+    spans: npt.NDArray[np.object_]
     theta: FloatArray
     factor: FloatArray
     sigma: FloatArray
@@ -78,6 +83,20 @@ class Estimates:
         """Return blocks of responses as one."""
         names = [f.name for f in fields(cls)]
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    @property
+    def n_coefficients(self) -> npt.NDArray[np.int64]:
+        """How many coefficients were estimated, shape (r,)."""
+        p = self.params.shape[1]
+        return np.array([p if span is None else len(span.kept) for span in self.spans])
+
+    def are_estimable(self, L: FloatArray) -> BoolArray:
+        """Tell which functions L (k x p) of the coefficients the rows determine, shape (r, k)."""
+        out = np.ones((len(self.spans), len(L)), dtype=bool)
+        for k, span in enumerate(self.spans):
+            if span is not None:
+                out[k] = span.is_estimable(L)
+        return out
 
 
 class ResponseFits:
@@ -136,13 +155,13 @@ class ResponseFits:
                     found = self._derivatives(responses, own, start + own, of)
                     out[start + own] = Satterthwaite(found).df(L)
         for k in np.flatnonzero(of.by_rows & ~np.isnan(of.objective)):
-            fit = self._fit_rows(int(k))
-            kept = self._places(fit)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", BlocklmmWarning)
-                known = fit._satterthwaite.df(np.ascontiguousarray(L[:, kept]))
-            lost = np.delete(L, kept, axis=1).any(axis=1)
-            out[k] = np.where(lost, np.nan, known)
+            fit, span = self._fit_rows(int(k)), of.spans[k]
+            known = np.ones(len(L), dtype=bool) if span is None else span.is_estimable(L)
+            own = L[known] if span is None else L[np.ix_(known, span.kept)]
+            if len(own):
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", BlocklmmWarning)
+                    out[k, known] = fit._satterthwaite.df(np.ascontiguousarray(own))
         return out
 
     @property
@@ -178,6 +197,7 @@ class ResponseFits:
         out = Estimates(
             params=params,
             unscaled=np.asarray(units.x_basis @ found["inverse_factor"]),
+            spans=np.full(stop - start, None),
             theta=found["theta"],
             factor=found["factor"],
             sigma=found["sigma"],
@@ -192,33 +212,37 @@ class ResponseFits:
         out.singular[~by_rows] = units.structure.are_singular(out.factor[~by_rows])
         for values in (out.params, out.unscaled, out.theta, out.factor, out.sigma, out.objective):
             values[by_rows] = np.nan
-        constant = _are_constant(responses, units.n)
-        for k in np.flatnonzero(by_rows):
-            self._take_rows(int(k), start + int(k), bool(constant[k]), out)
+        shift = np.asarray(responses.shift)
+        constant = by_rows & are_constant(np.asarray(responses.yy), shift, units.n)
+        out.status[constant], out.converged[constant] = "constant", False
+        out.is_unidentified[constant] = False
+        for number in (start + np.flatnonzero(constant)).tolist():
+            name = str(self.table.names[number])
+            self.failures[number] = constant_text(name, float(shift[number - start]))
+        for k in np.flatnonzero(by_rows & ~constant):
+            self._take_rows(int(k), start + int(k), out)
         on_boundary = out.converged & out.singular
         out.status[on_boundary] = "singular"
         inside = out.converged & ~out.singular & (out.status == "singular")
         out.status[inside] = "optimal"
         return out
 
-    def _take_rows(self, at: int, number: int, is_constant: bool, out: Estimates) -> None:
+    def _take_rows(self, at: int, number: int, out: Estimates) -> None:
         """Fit a response from its rows, as the single fit does, and say what came of it."""
         out.converged[at] = out.is_unidentified[at] = False
-        if is_constant:
-            out.status[at] = "constant"
-            return
         try:
             fit = self._fit_rows(number)
         except (ConvergenceError, DataError) as error:
             out.status[at] = "exact fit" if isinstance(error, ConvergenceError) else "failed"
             self.failures[number] = str(error)
             return
-        kept = self._places(fit)
         units, optimum = fit._problem.units, fit._optimum
-        out.params[at, kept] = fit._beta
         own = units.unscaled_covariance_factor(optimum.evaluation.inverse_factor)
-        out.unscaled[at, kept] = 0.0
-        out.unscaled[np.ix_([at], kept, range(len(kept)))] = own
+        span = out.spans[at] = self._span(fit)
+        kept = np.arange(len(own)) if span is None else span.kept
+        out.params[at] = out.unscaled[at] = 0.0
+        out.params[at, kept] = fit._beta
+        out.unscaled[at, kept, : len(kept)] = own
         out.theta[at], out.sigma[at], out.objective[at] = fit.theta, fit.sigma, fit.objective
         out.n_rows[at], out.converged[at], out.singular[at] = fit.nobs, fit.converged, fit.singular
         out.is_unidentified[at] = bool(optimum.unidentified)
@@ -232,12 +256,16 @@ class ResponseFits:
         values, name = self.table.column(number), str(self.table.names[number])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", BlocklmmWarning)
-            return self.model.fit_rows(values, name, self.reml, self.options)
+            return self.model.fit_rows(values, name, self.reml, self.options, same_columns=True)
 
-    def _places(self, fit: LinearMixedFit) -> list[int]:
-        """Return which of the coefficients a fit has: with fewer rows some may be lost."""
-        names = self.coefficients
-        return [names.index(name) for name in fit._names if name in names]
+    def _span(self, fit: LinearMixedFit) -> Span | None:
+        """Return what a fit's rows determine of the coefficients; None for all of them."""
+        common, own = self.model.problem.kept, fit._problem.kept
+        if own == common:
+            return None
+        span = span_of(fit._problem)
+        kept = np.searchsorted(common, own)
+        return replace(span, kept=kept, expressed=span.expressed[:, common])
 
     def _derivatives(
         self,
@@ -275,11 +303,3 @@ class ResponseFits:
             to_chart=to_chart,
             turning=turning,
         )
-
-
-def _are_constant(responses: _core.Responses, n_rows: int) -> BoolArray:
-    """Tell which responses vary by no more than rounding (as ``problem.py`` has it)."""
-    total = np.asarray(responses.yy)
-    with np.errstate(over="ignore"):
-        rounding = n_rows * (4 * _EPS * np.asarray(responses.shift)) ** 2
-    return np.isfinite(total) & (total <= rounding)

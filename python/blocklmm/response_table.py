@@ -40,7 +40,7 @@ class ResponseTable:
     ------
     DataError
         If Y is no matrix of numbers with the frame's rows and at least one column, or names are not
-        unique.
+        unique or have several levels.
     """
 
     def __init__(self, Y: Any, frame: Frame, names: Sequence[Any] | None = None) -> None:
@@ -56,6 +56,11 @@ class ResponseTable:
         if isinstance(self._table, pd.DataFrame):
             frame.require_same_index("Y", self._table.iloc[:, 0])
         self.names = own_names if names is None else self._named(names)
+        if self.names.nlevels > 1:
+            raise DataError(
+                f"responses have one label each, not {self.names.nlevels} levels of labels: give "
+                "names, such as ['_'.join(map(str, labels)) for labels in Y.columns]"
+            )
         if not self.names.is_unique:
             twice = self.names[self.names.duplicated()].unique()
             raise DataError(f"responses have the same name: {labels_phrase(twice)}")
@@ -99,7 +104,7 @@ class ResponseTable:
     def _named(self, names: Sequence[Any]) -> pd.Index[Any]:
         if isinstance(names, str) or np.ndim(names) != 1:
             raise DataError("names are a list, one for each response")
-        out: pd.Index[Any] = pd.Index(names)
+        out: pd.Index[Any] = names if isinstance(names, pd.Index) else pd.Index(names)
         if len(out) != self.n_responses:
             raise DataError(f"{len(out)} names are given for {self.n_responses} responses")
         return out

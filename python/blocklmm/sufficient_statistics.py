@@ -150,8 +150,9 @@ class SufficientStatistics:
         formula : str
         ddf : dask.dataframe.DataFrame
             Groups may be split over its partitions. What the formula does not mention is not
-            computed; a pass more is made where levels of categories are to be learnt, and of
-            expressions with a state, such as ``poly``, the columns are brought here for it.
+            computed; a pass more is made where levels of categories or states of expressions are
+            to be learnt. Of splines, and of a transform of another's values such as
+            ``poly(scale(x), 2)``, the columns are brought here for it.
         weights, offset, missing, contrasts, levels, keep_groups
             As for :meth:`from_data`.
         groups : {"auto", "driver", "workers"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import sys
 import time
@@ -13,6 +14,7 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
+from blocklmm.distributed.dask_rows import DaskRows
 
 FORMULAS = [
     "y ~ t + (t | g)",
@@ -55,6 +57,24 @@ def assert_held(client, n):
 def test_same_numbers_as_in_memory(data, formula, npartitions):
     ddf = dd.from_pandas(data, npartitions=npartitions)
     assert_same(bl.lmer(formula, ddf), bl.lmer(formula, data))
+
+
+@pytest.mark.usefixtures("local")
+def test_states_of_expressions_are_merged_where_the_partitions_lie(data, monkeypatch):
+    """Moments come here, not the column."""
+    sizes = []
+    reduced = DaskRows.reduced
+
+    def weighed(self, *arguments):
+        found = reduced(self, *arguments)
+        sizes.append(len(pickle.dumps(found)))
+        return found
+
+    monkeypatch.setattr(DaskRows, "reduced", weighed)
+    formula = "y ~ scale(log(w)) + poly(t, 3) + (center(t) | g)"
+    found = bl.lmer(formula, dd.from_pandas(data, npartitions=9))
+    assert_same(found, bl.lmer(formula, data))
+    assert sizes[0] < 12_000 < 8 * len(data)
 
 
 @pytest.mark.usefixtures("local")
