@@ -128,7 +128,7 @@ def test_formulas_of_a_file_run_no_code(tmp_path, attack):
 
 
 def test_functions_of_files_are_those_of_formulas():
-    for name in expression_code._ROWWISE | expression_code._STATEFUL:
+    for name in expression_code._ROWWISE | expression_code.STATEFUL:
         assert callable(expression_code.CONTEXT.get(name) or TRANSFORMS[name])
 
 
