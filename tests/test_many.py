@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import warnings
 
@@ -435,6 +436,8 @@ def test_fits_do_not_change_and_can_be_pickled():
     params = fits.params
     params.iloc[0] = 9.0
     assert (fits.params.iloc[0] != 9.0).all()
+    for twin in (copy.copy(fits), copy.deepcopy(fits)):  # which have the data still
+        assert twin.contrast("t - Intercept").equals(fits.contrast("t - Intercept"))
     known = fits.df
     again = pickle.loads(pickle.dumps(fits))
     assert len(pickle.dumps(fits)) < 10_000

@@ -96,6 +96,12 @@ class ManyFits:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
 
+    def __copy__(self) -> ManyFits:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ManyFits:
+        return self  # nothing of it changes
+
     def __len__(self) -> int:
         return len(self.names)
 
@@ -397,9 +403,10 @@ class ManyFits:
     def _attached(self) -> ResponseFits:
         if self._fits is None:
             raise DataError(
-                "these fits were restored without their data (a pickle holds no rows): what needs "
-                "them, such as Satterthwaite's degrees of freedom, has to be asked for before, or "
-                "fit again"
+                "these fits were restored without their data (a pickle holds no rows), which "
+                "Satterthwaite's degrees of freedom of contrasts and single fits need: give "
+                "ddf='residual' or 'asymptotic' where that is offered, or fit again; those of the "
+                "coefficients are kept where .df was asked for before"
             )
         return self._fits
 
