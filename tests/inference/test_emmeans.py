@@ -290,3 +290,25 @@ def test_other_misuse():
         BALANCED.emmeans("recipe").pairs("scheffe")
     with says(bl.DataError, "one level"):
         BALANCED.emmeans("recipe", at={"recipe": "A"}).pairs()
+
+
+def test_means_of_rows_in_chunks():
+    """Over numbers, numbers of two kinds, and texts, as of the same rows in memory."""
+    rng = np.random.default_rng(4)
+    n = 300
+    data = pd.DataFrame(
+        {
+            "y": rng.normal(size=n),
+            "x": rng.normal(3, 2, n),
+            "late": np.arange(n) > 200,
+            "f": np.sort(rng.choice(list("abc"), n)),
+            "g": rng.integers(0, 20, n),
+        }
+    )
+    data.loc[5, "x"] = np.nan
+    formula = "y ~ x * f + late + (1 | g)"
+    chunks = [data[start : start + 70] for start in range(0, n, 70)]
+    for specs in ("f", "late"):
+        expected = bl.lmer(formula, data).emmeans(specs).to_frame()
+        found = bl.lmer(formula, chunks).emmeans(specs).to_frame()
+        pd.testing.assert_frame_equal(found, expected, rtol=1e-7)

@@ -161,18 +161,28 @@ class _Variables:
                 f"this fit is without its rows, of which the mean of {name!r} is needed: "
                 f"give its value, at={{{name!r}: ...}}"
             )
-        column = self.fit._frame().column(name)
-        used = self.fit._used
-        if isinstance(column, Categories):
-            codes = np.unique(column.rows(0, len(used))[used])
-            present: pd.Index[Any] = column.levels[codes[codes >= 0]]
+        columns = [(frame, frame.column(name)) for frame in self.fit._frames()]
+        levels: list[pd.Index[Any]] = []
+        numbers: list[FloatArray] = []
+        for frame, column in columns:
+            values = column.rows(0, frame.n_rows)[self.fit._used_of(frame)]
+            if isinstance(column, Categories):
+                codes = np.unique(values)
+                levels.append(column.levels[codes[codes >= 0]])
+            else:
+                numbers.append(np.asarray(values, dtype=np.float64))
+        if levels:
+            present = levels[0]
+            for others in levels[1:]:
+                present = present.append(others.difference(present, sort=False))
             return present
-        array = np.asarray(column.rows(0, len(used)), dtype=np.float64)[used]
+        array = np.concatenate(numbers)
         low, high = float(array.min()), float(array.max())
         is_category = name in self._categorised
         if is_category or ((array == low) | (array == high)).all():
             found = np.unique(array if is_category else [low, high])
-            both: pd.Index[Any] = pd.Index(found != 0 if column.is_boolean else found)
+            is_boolean = not isinstance(columns[0][1], Categories) and columns[0][1].is_boolean
+            both: pd.Index[Any] = pd.Index(found != 0 if is_boolean else found)
             return both
         self.averages.add(name)
         return pd.Index([float(array.mean())])
