@@ -503,3 +503,29 @@ def test_rows_that_come_once_have_no_second_pass(by_groups):
 def test_nothing_is_left(by_groups):
     with says(bl.ConvergenceError, "explain the response 'y' exactly"):
         bl.lmer(FORMULA, chunks(explained(0.0, by_groups)))
+
+
+# -- rows that are read again ----------------------------------------------------------------
+
+
+def test_rows_that_are_not_those_that_were_fitted(tmp_path):
+    path = tmp_path / "rows.parquet"
+    DATA.to_parquet(path)
+    fit = bl.lmer(FORMULA, path)
+    DATA[:-3].to_parquet(path)
+    for ask in (lambda f: f.fittedvalues, lambda f: f.augment(out=tmp_path / "out.parquet")):
+        with says(bl.DataError, "changed since the fit", f"{N - 3} rows where {N}"):
+            ask(fit)
+    assert not (tmp_path / "out.parquet").exists()
+
+
+@pytest.mark.parametrize("missing", ["drop", "error"])
+def test_counts_of_an_error_are_those_of_the_rows_read(missing):
+    data = with_values("x", 3, np.inf if missing == "drop" else np.nan)
+    first = chunks(data)[0]
+    known = f"1 row (row 3, counting from 0) of the first {len(first)}"
+    with says(bl.DataError, "'x'", known):
+        bl.lmer(FORMULA, chunks(data), missing=missing)
+    with pytest.raises(bl.DataError) as error:
+        bl.lmer(FORMULA, data, missing=missing)
+    assert "of the first" not in str(error.value)

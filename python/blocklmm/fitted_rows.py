@@ -55,10 +55,23 @@ class FittedRows(FittedEffects):
         return rows
 
     def _frames(self) -> Iterator[Frame]:
-        """Return the fit's own rows: those dropped may have levels that are none of the model's."""
+        """Return the fit's own rows: those dropped may have levels that are none of the model's.
+
+        Raises
+        ------
+        DataError
+            If they are not as many as were fitted.
+        """
+        n_rows, n_fitted = 0, self._problem.statistics.totals.n_rows_seen
         for frame in self._rows().frames():
             frame.is_training = True
+            n_rows += frame.n_rows
             yield frame
+        if n_rows != n_fitted:
+            raise DataError(
+                f"the data have changed since the fit: {n_rows} rows where {n_fitted} were read; "
+                "fit them again"
+            )
 
     def _frame(self) -> Frame:
         rows = self._rows()

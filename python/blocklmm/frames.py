@@ -101,6 +101,8 @@ class Frame:
         All columns that there are, where the frame has some of them only: for hints.
     is_training : bool
         Whether its rows are read for statistics, not for predictions.
+    is_chunk : bool
+        Whether other rows may follow.
 
     Raises
     ------
@@ -113,7 +115,7 @@ class Frame:
         self._emptied: set[str] = set()
         self.first_row = first_row
         self.known_names: Sequence[str] = ()
-        self.is_training = False
+        self.is_training = self.is_chunk = False
         if isinstance(data, Mapping):
             data = _from_mapping(data)
         if isinstance(data, pd.DataFrame):

@@ -148,7 +148,7 @@ class Reading:
             core.update(arrays, codes, bases, stop - start, self._n_threads)
         is_complete = core.n_rows_used - before == frame.n_rows
         if not is_complete:
-            self._require_usable()
+            self._require_usable(frame.is_chunk)
         if self._unmet:
             rows = None if is_complete else used_rows(self._design, frame, coded)
             self._unmet = self._design.still_unmet(self._unmet, frame, rows)
@@ -192,24 +192,29 @@ class Reading:
         found = zip(self._names, self._core.missing, strict=True)
         return {name: count for name, (count, _) in found if count}
 
-    def _require_usable(self) -> None:
+    def _require_usable(self, is_chunk: bool) -> None:
         core, design, names = self._core, self._design, self._names
         assert core is not None
+
+        def rows(count: int, first: Sequence[int]) -> str:
+            known = f" of the first {core.n_rows_seen}" if is_chunk else ""
+            return rows_phrase(count, first) + known
+
         for name, (count, first) in zip(names, core.infinite[:-1], strict=False):
             if count:
                 raise DataError(
-                    f"column {name!r} has infinite values in {rows_phrase(count, first)}: remove "
+                    f"column {name!r} has infinite values in {rows(count, first)}: remove "
                     "these rows or make the values missing"
                 )
         count, first = core.infinite[-1]
         if count:
-            raise DataError(f"a product of columns overflows in {rows_phrase(count, first)}")
+            raise DataError(f"a product of columns overflows in {rows(count, first)}")
         count, first = core.bad_weights
         if count:
-            raise DataError(f"weights are zero or negative in {rows_phrase(count, first)}")
+            raise DataError(f"weights are zero or negative in {rows(count, first)}")
         if self._missing == "error":
             texts = [
-                f"column {name!r} has missing values in {rows_phrase(count, first)}"
+                f"column {name!r} has missing values in {rows(count, first)}"
                 for name, (count, first) in zip(names, core.missing, strict=True)
                 if count
             ]
@@ -218,7 +223,7 @@ class Reading:
             kind, *rest = design.recipes[design.weight]
             weights_missing, first = core.missing[rest[0]] if kind == "numeric" else (0, [])
             if weights_missing:
-                raise DataError(f"weights are missing in {rows_phrase(weights_missing, first)}")
+                raise DataError(f"weights are missing in {rows(weights_missing, first)}")
 
 
 def require_rows(core: _core.Statistics, dropped: Dropped) -> None:

@@ -119,6 +119,7 @@ class Stream:
                 if len(native) == 0:
                     continue
                 frame = Frame(native, first_row)
+                frame.is_chunk = True
                 yield frame
                 first_row += frame.n_rows
         except BlocklmmError:
