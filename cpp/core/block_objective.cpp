@@ -26,13 +26,14 @@ struct DerivativePart {
 template <Index Q, Index M>
 BLOCKLMM_CLONES void add_derivatives(const PackedGroups& groups, Index begin, Index end,
                                      const double* lambda, const double* N, bool is_reml,
-                                     Sizes sizes, Workspace& work, DerivativePart& part) {
+                                     Sizes sizes, bool is_graded, DerivativePart& part) {
   const Index q = Q ? Q : sizes.q, m = M ? M : sizes.m, h = q * (q + 1) / 2;
-  Lanes *J = work.J, *A = work.A, *W = work.W;
+  Workspace<Q, M> work(sizes, is_graded);
+  Lanes *J = work.J(), *A = work.A(), *W = work.W();
   for (Index b = begin; b < end; ++b) {
     const Lanes* batch = groups.batch(b);
     const Lanes multiplicity = batch[h + q * m];
-    derive_batch<Q, M>(batch, lambda, N, sizes, work);
+    derive_batch(batch, lambda, N, sizes, work);
     for (Index i = 0, at = 0; i < q; ++i)
       for (Index j = 0; j <= i; ++j, ++at) {
         Lanes w{};
@@ -48,7 +49,7 @@ BLOCKLMM_CLONES void add_derivatives(const PackedGroups& groups, Index begin, In
 }
 
 using AddDerivatives = void (*)(const PackedGroups&, Index, Index, const double*, const double*,
-                                bool, Sizes, Workspace&, DerivativePart&);
+                                bool, Sizes, bool, DerivativePart&);
 template <Index Q>
 AddDerivatives pick_width(Index m) {
   switch (m) {
@@ -117,10 +118,9 @@ Evaluation BlockObjective::evaluate(const Matrix& lambda, const Criterion& crite
   std::vector<Vector> packed_of(static_cast<std::size_t>(tasks.n));
   std::vector<Matrix> moments_of(static_cast<std::size_t>(tasks.n));
   for_each_task(tasks.n, n_threads, [&](Index task) {
-    Workspace work(sizes, is_graded);
     DerivativePart part(sizes);
     add(groups_, tasks.begin(task), tasks.end(task), lambda.data(), result.N.data(), criterion.reml,
-        sizes, work, part);
+        sizes, is_graded, part);
     Vector packed(h + n_pairs);
     for (Index k = 0; k < h; ++k) packed[k] = lane_sum(part.gamma.data()[k]);
     for (Index k = 0; k < n_pairs; ++k) packed[h + k] = lane_sum(part.curvature.data()[k]);

@@ -21,13 +21,14 @@ struct CovariancePart {
 template <Index Q>
 BLOCKLMM_CLONES void add_covariances(const PackedGroups& groups, Index begin, Index end,
                                      const double* lambda, const double* N, Sizes sizes,
-                                     Workspace& work, CovariancePart& part) {
+                                     bool is_graded, CovariancePart& part) {
   const Index q = Q ? Q : sizes.q, m = sizes.m, h = q * (q + 1) / 2;
-  const Lanes *J = work.J, *A = work.A;
+  Workspace<Q, 0> work(sizes, is_graded);
+  const Lanes *J = work.J(), *A = work.A();
   for (Index b = begin; b < end; ++b) {
     const Lanes* batch = groups.batch(b);
     const Lanes multiplicity = batch[h + q * m];
-    derive_batch<Q>(batch, lambda, N, sizes, work);
+    derive_batch(batch, lambda, N, sizes, work);
     for (Index k = 0, at = 0; k < h; ++k) {
       part.A.data()[k] += multiplicity * A[k];
       for (Index l = 0; l <= k; ++l, ++at) part.A_pairs.data()[at] += multiplicity * A[k] * A[l];
@@ -42,7 +43,7 @@ BLOCKLMM_CLONES void add_covariances(const PackedGroups& groups, Index begin, In
 }
 
 using AddCovariances = void (*)(const PackedGroups&, Index, Index, const double*, const double*,
-                                Sizes, Workspace&, CovariancePart&);
+                                Sizes, bool, CovariancePart&);
 AddCovariances pick(Index q) {
   switch (q) {
     case 1: return add_covariances<1>;
@@ -107,9 +108,9 @@ CovarianceSums covariance_sums(const PackedGroups& groups, const Matrix& lambda,
   const bool is_graded = loses_digits(lambda);
   std::vector<Vector> sum_of(static_cast<std::size_t>(tasks.n));
   for_each_task(tasks.n, n_threads, [&](Index task) {
-    Workspace work(sizes, is_graded);
     CovariancePart part(sizes);
-    add(groups, tasks.begin(task), tasks.end(task), lambda.data(), N.data(), sizes, work, part);
+    add(groups, tasks.begin(task), tasks.end(task), lambda.data(), N.data(), sizes, is_graded,
+        part);
     Vector sum(size);
     Index at = 0;
     for (const LaneVector* lanes : {&part.A, &part.A_pairs, &part.moments, &part.A_moments})

@@ -39,31 +39,41 @@ struct Sizes {
   Index triangle() const { return q * (q + 1) / 2; }
 };
 
-// K, F and the inverse diagonal of L for a batch, and room for what is made of them.
-struct Workspace {
+// Room for K, F and the inverse diagonal of L of a batch, and for what is made of them. A kernel has
+// one of its own: where the sizes are known to the compiler most of it never leaves the registers.
+template <Index Q, Index M>
+class Workspace {
+ public:
   Workspace(Sizes s, bool graded)
-      : room_(
-            static_cast<std::size_t>(3 * s.q * s.q + s.q + 2 * s.q * s.m + 2 * s.triangle() + s.m)),
-        L(room_.data()),
-        RL(L + s.q * s.q),
-        F(RL + s.q * s.q),
-        inverse(F + s.q * s.q),
-        G(inverse + s.q),
-        J(G + s.q * s.m),
-        A(J + s.q * s.m),
-        W(A + s.triangle()),
-        row(W + s.triangle()),
-        is_graded(graded) {}
+      : is_graded(graded),
+        q_any_(s.q),
+        m_any_(s.m),
+        room_(kIsFixed ? 0 : static_cast<std::size_t>(size(s.q, s.m))) {}
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
 
- private:
-  LaneVector room_;
-
- public:
-  Lanes *const L, *const RL, *const F, *const inverse, *const G, *const J, *const A, *const W,
-                                                                                         *const row;
+  Lanes* L() { return kIsFixed ? fixed_ : room_.data(); }
+  Lanes* RL() { return L() + q() * q(); }
+  Lanes* F() { return RL() + q() * q(); }
+  Lanes* inverse() { return F() + q() * q(); }
+  Lanes* G() { return inverse() + q(); }
+  Lanes* J() { return G() + q() * m(); }
+  Lanes* A() { return J() + q() * m(); }
+  Lanes* W() { return A() + q() * (q() + 1) / 2; }
+  Lanes* row() { return W() + q() * (q() + 1) / 2; }
   const bool is_graded;
+
+ private:
+  static constexpr bool kIsFixed = Q > 0 && M > 0;
+  static constexpr Index size(Index q, Index m) {
+    return 3 * q * q + q + 2 * q * m + q * (q + 1) + m;
+  }
+  Index q() const { return Q ? Q : q_any_; }
+  Index m() const { return M ? M : m_any_; }
+
+  Index q_any_, m_any_;
+  LaneVector room_;
+  Lanes fixed_[kIsFixed ? size(Q, M) : 1];
 };
 
 // LL' = I + B B' for B (q x q, by rows): Cholesky of the sum. Entries of B far above one drown what
@@ -97,15 +107,14 @@ BLOCKLMM_INLINE void factor_by_rotations(Lanes* B, Index q, Lanes* L) {
     }
 }
 
-// L_i (by rows, its diagonal inverted apart), log|K_i| and G_i (by columns) of one batch.
-template <Index Q, Index M = 0>
-BLOCKLMM_INLINE Lanes factor_batch(const Lanes* batch, const double* lambda, Sizes sizes,
-                                   Workspace& work) {
+// L_i (by rows, its diagonal inverted apart) and G_i (by columns) of one batch.
+template <Index Q, Index M>
+BLOCKLMM_INLINE void factor_batch(const Lanes* batch, const double* lambda, Sizes sizes,
+                                  Workspace<Q, M>& work) {
   const Index q = Q ? Q : sizes.q, m = M ? M : sizes.m;
   const Lanes* R = batch;                    // R(i, j) at j (j + 1) / 2 + i, i <= j
   const Lanes* Y = batch + q * (q + 1) / 2;  // Y(i, j) at j q + i
-  Lanes *L = work.L, *RL = work.RL, *inverse = work.inverse;
-  Lanes* G = work.G;
+  Lanes *L = work.L(), *RL = work.RL(), *inverse = work.inverse(), *G = work.G();
   for (Index i = 0; i < q; ++i)
     for (Index j = 0; j < q; ++j) {
       Lanes sum{};
@@ -116,34 +125,24 @@ BLOCKLMM_INLINE Lanes factor_batch(const Lanes* batch, const double* lambda, Siz
     factor_by_rotations(RL, q, L);
   else
     factor_by_products(RL, q, L);
-  constexpr bool is_small = Q > 0 && Q <= 4;  // the determinant of K can't overflow
-  Lanes determinant = broadcast(1), logdet{};
-  for (Index i = 0; i < q; ++i) {
-    const Lanes pivot = L[i * q + i];
-    inverse[i] = 1.0 / pivot;
-    if (is_small)
-      determinant *= pivot * pivot;
-    else
-      logdet += 2.0 * lane_log(pivot);
-  }
+  for (Index i = 0; i < q; ++i) inverse[i] = 1.0 / L[i * q + i];
   for (Index j = 0; j < m; ++j)
     for (Index i = 0; i < q; ++i) {
       Lanes sum = Y[j * q + i];
       for (Index k = 0; k < i; ++k) sum -= L[i * q + k] * G[j * q + k];
       G[j * q + i] = sum * inverse[i];
     }
-  return is_small ? lane_log(determinant) : logdet;
 }
 
 // After factor_batch: F_i, J_i = F_i'G_i N (by columns) and A~_i (lower triangle by rows).
 // N: upper triangular, by columns.
-template <Index Q, Index M = 0>
+template <Index Q, Index M>
 BLOCKLMM_INLINE void derive_batch(const Lanes* batch, const double* lambda, const double* N,
-                                  Sizes sizes, Workspace& work) {
+                                  Sizes sizes, Workspace<Q, M>& work) {
   const Index q = Q ? Q : sizes.q, m = M ? M : sizes.m;
-  Lanes *L = work.L, *F = work.F, *G = work.G, *J = work.J;
-  Lanes *A = work.A, *inverse = work.inverse;
-  factor_batch<Q, M>(batch, lambda, sizes, work);
+  Lanes *L = work.L(), *F = work.F(), *G = work.G(), *J = work.J();
+  Lanes *A = work.A(), *inverse = work.inverse();
+  factor_batch(batch, lambda, sizes, work);
   for (Index j = 0; j < q; ++j)  // F = L^-1 R, by columns
     for (Index i = 0; i < q; ++i) {
       Lanes sum = i <= j ? batch[j * (j + 1) / 2 + i] : Lanes{};

@@ -6,6 +6,28 @@
 namespace blocklmm {
 namespace {
 
+// The log of a product of numbers from one upwards: mantissas are multiplied and exponents added, so
+// that one log is taken in the end, with the error of as many roundings.
+class LogProduct {
+ public:
+  BLOCKLMM_INLINE void multiply(const Lanes& x) {  // below 2^1000
+    const Lanes product = mantissa_ * x;
+    const LaneBits bits = (LaneBits)product, exponent = (bits >> 52) - 1023;
+    exponent_ += exponent;
+    mantissa_ = (Lanes)(bits - (exponent << 52));
+  }
+  BLOCKLMM_INLINE Lanes value() const {
+    Lanes out = lane_log(mantissa_);
+    for (Index l = 0; l < kLanes; ++l)
+      out[l] += static_cast<double>(exponent_[l]) * 0.693147180559945309417;
+    return out;
+  }
+
+ private:
+  Lanes mantissa_ = broadcast(1);
+  LaneBits exponent_{};
+};
+
 struct ValuePart {
   explicit ValuePart(Sizes s) : S(s.m) {}
   Lanes logdet{};
@@ -15,21 +37,29 @@ struct ValuePart {
 // Q and M: q and m where they are small and known to the compiler, else 0.
 template <Index Q, Index M>
 BLOCKLMM_CLONES void add_values(const PackedGroups& groups, Index begin, Index end,
-                                const double* lambda, Sizes sizes, Workspace& work,
+                                const double* lambda, Sizes sizes, bool is_graded,
                                 ValuePart& part) {
   const Index q = Q ? Q : sizes.q, m = M ? M : sizes.m;
   const Index at_multiplicity = q * (q + 1) / 2 + q * m;
+  const bool is_each_once = groups.n_patterns == 0;  // lanes without a group have |K| = 1
+  Workspace<Q, M> work(sizes, is_graded);
+  LogProduct determinants;
   for (Index b = begin; b < end; ++b) {
     const Lanes* batch = groups.batch(b);
-    part.logdet += batch[at_multiplicity] * factor_batch<Q, M>(batch, lambda, sizes, work);
+    factor_batch(batch, lambda, sizes, work);
+    LogProduct own;
     for (Index i = 0; i < q; ++i) {
-      for (Index j = 0; j < m; ++j) work.row[j] = work.G[j * q + i];
-      part.S.add<M>(work.row);
+      const Lanes pivot = work.L()[i * q + i];
+      (is_each_once ? determinants : own).multiply(pivot * pivot);
+      for (Index j = 0; j < m; ++j) work.row()[j] = work.G()[j * q + i];
+      part.S.add<M>(work.row());
     }
+    if (!is_each_once) part.logdet += batch[at_multiplicity] * own.value();
   }
+  part.logdet += determinants.value();
 }
 
-using AddValues = void (*)(const PackedGroups&, Index, Index, const double*, Sizes, Workspace&,
+using AddValues = void (*)(const PackedGroups&, Index, Index, const double*, Sizes, bool,
                            ValuePart&);
 template <Index Q>
 AddValues pick_width(Index m) {
@@ -63,9 +93,8 @@ ValueSums value_sums(const PackedGroups& groups, const Matrix& lambda, Index m, 
   const GroupTasks tasks(groups, every);
   std::vector<ValueSums> part_of(static_cast<std::size_t>(tasks.n));
   for_each_task(tasks.n, n_threads, [&](Index task) {
-    Workspace work(sizes, is_graded);
     ValuePart part(sizes);
-    add(groups, tasks.begin(task), tasks.end(task), lambda.data(), sizes, work, part);
+    add(groups, tasks.begin(task), tasks.end(task), lambda.data(), sizes, is_graded, part);
     part_of[static_cast<std::size_t>(task)] = {lane_sum(part.logdet), part.S.total()};
   });
   PairwiseSum<Matrix> S;
