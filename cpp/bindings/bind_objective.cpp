@@ -4,6 +4,7 @@
 #include "block_objective.hpp"
 #include "errors.hpp"
 #include "modes_arrays.hpp"
+#include "moment_start.hpp"
 
 namespace py = pybind11;
 
@@ -77,6 +78,13 @@ void bind_objective(py::module_& module) {
                              [](const BlockObjective& self) { return self.units().z_scale; })
       .def_property_readonly("m_scale",
                              [](const BlockObjective& self) { return self.units().m_scale; })
+      .def(
+          "moment_start",
+          [](const BlockObjective& self, const Statistics& statistics) {
+            return moment_start(moment_equations(statistics, self.units(), all_members(statistics)),
+                                self.units().n);
+          },
+          py::call_guard<py::gil_scoped_release>())
       .def(
           "own_fits",
           [](const BlockObjective& self, const Statistics& statistics) {

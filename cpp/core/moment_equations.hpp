@@ -1,7 +1,5 @@
 #pragma once
 
-#include <vector>
-
 #include "group_factors.hpp"
 
 // Equations for the variances of the columns of Z that need no iteration, to start one from
@@ -16,14 +14,17 @@
 
 namespace blocklmm {
 
+// In the units of Standardization: sigma^2, then the columns of Z.
 struct MomentEquations {
-  Matrix
-      expected;  // (q + 1) x (q + 1): sigma^2, then the columns of Z; in the units of Standardization
+  Matrix expected;  // (q + 1) x (q + 1), the same for every y
   Vector observed;
 };
 
 // members: for each factor, the rows of lambda that are its columns.
 MomentEquations moment_equations(const Statistics& statistics, const Standardization& units,
-                                 const std::vector<std::vector<Index>>& members);
+                                 const Members& members);
+// For another y alone.
+Vector observed_moments(const Statistics& statistics, const Standardization& units,
+                        const Members& members);
 
 }  // namespace blocklmm

@@ -17,10 +17,10 @@ namespace blocklmm {
 namespace {
 
 constexpr double kEps = std::numeric_limits<double>::epsilon();
-constexpr double kTiny = 1e-280;        // squares below lose digits
-constexpr double kVarying = 1e-10;      // in parts of n: columns of X that vary within the groups
-constexpr double kDependent = 1e-13;    // what earlier columns leave of a column's sum of squares
-constexpr double kSmallestStart = 0.5;  // of lambda, in units of the columns
+constexpr double kTiny = 1e-280;      // squares below lose digits
+constexpr double kVarying = 1e-10;    // in parts of n: columns of X that vary within the groups
+constexpr double kDependent = 1e-13;  // what earlier columns leave of a column's sum of squares
+constexpr double kFarApart = 2;       // lambda from which moments tell too little
 
 // Least squares of the last column on some others: what they leave of its sum of squares.
 class LeastSquares {
@@ -112,22 +112,21 @@ class ResponseFits::Worker {
     if (!all_) all_.emplace(of_all(units.C));
     const double left = all_->left(units.C), least = of_.model_.nearly_exact * total;
     if (left <= least) return std::nullopt;
-    const Index q = units.q;
-    Matrix first;
-    if (model_.sparse()) {
-      first = moment_start(model_.sparse()->moment_equations(), units.n).asDiagonal();
-    } else {
-      const Matrix& C_within = model_.block()->within();
+    double spread = 0;  // of groups, in parts of that within them
+    if (const BlockObjective* block = model_.block()) {
+      const Matrix& C_within = block->within();
       if (!varying_) varying_.emplace(of_varying(C_within, units.n));
       const double within = varying_->left(C_within);
-      const Index df = units.n - model_.block()->rank_of_z() - varying_->size();
+      const Index df = units.n - block->rank_of_z() - varying_->size();
       if (within <= least && df > 0) return std::nullopt;
       const double between = std::max(left - within, 0.0);
-      const double spread = between / std::max(within, 1e-300) *
-                            static_cast<double>(std::max<Index>(df, 0)) /
-                            static_cast<double>(units.n);
-      first = std::max(kSmallestStart, std::sqrt(spread)) * Matrix::Identity(q, q);
+      spread =
+          std::sqrt(between / std::max(within, 1e-300) *
+                    static_cast<double>(std::max<Index>(df, 0)) / static_cast<double>(units.n));
     }
+    const Index q = units.q;
+    const Matrix first = spread > kFarApart ? Matrix(spread * Matrix::Identity(q, q))
+                                            : Matrix(by_moments().asDiagonal());
     Starts out{{first}, {0.1 * first, 4.0 * first}};
     const Vector& inflation = of_.model_.inflation;
     if (inflation.size())
@@ -136,8 +135,17 @@ class ResponseFits::Worker {
     return out;
   }
 
+  Vector by_moments() {
+    const Statistics& statistics = model_.statistics();
+    const Members& members = of_.model_.columns.members;
+    if (!moments_) moments_.emplace(moment_equations(statistics, model_.units(), members));
+    moments_->observed = observed_moments(statistics, model_.units(), members);
+    return moment_start(*moments_, model_.units().n);
+  }
+
   const ResponseFits& of_;
   RefittedModel model_;
+  std::optional<MomentEquations> moments_;
   std::optional<LeastSquares> all_, varying_;
 };
 

@@ -91,7 +91,7 @@ class FitOptions:
 
     n_threads: int = 1
     max_evaluations: int = 500
-    tolerance: float = 1e-15
+    tolerance: float = 1e-20
     verbose: bool = False
 
     def __post_init__(self) -> None:

@@ -40,6 +40,7 @@ _DEPENDENT = 1e-13  # what earlier columns leave of a column's sum of squares
 _NEARLY_EXACT = 1e-3  # what the model may leave of the response's before a second pass is worth it
 _ROUNDING_LEFT = 1e-14  # the same where there is no second pass
 _FEW_DIGITS = 1e-9  # of it where the rows are gone
+_FAR_APART = 2.0  # a ratio of standard deviations from which moments tell too little
 _NO_RESIDUAL = 1e-24  # what rounding leaves of it
 
 
@@ -228,10 +229,11 @@ class Problem:
         return self.structure.matrix(self.units.to_core(values))
 
     def starts(self, theta: npt.ArrayLike | None) -> Starts:
-        """Return the optimiser's first factors: the user's, or a multiple of the identity.
+        """Return the optimiser's first factors: the user's, or what moments tell of variances.
 
-        Half the identity, or where the groups differ by far more than their rows the ratio of the
-        two, from the sums of squares between and within the groups.
+        Where the groups differ by far more than their rows it is the ratio of the two, from the
+        sums of squares between and within the groups; where samples of very many groups tell more,
+        at least half the identity.
 
         Terms that may not correlate but whose columns nearly agree (an intercept and a covariate
         far from zero) can need variances far larger than the identity's, and have a second
@@ -239,8 +241,15 @@ class Problem:
         """
         if theta is not None:
             return Starts([self.factor(theta)], [])
-        if isinstance(self.core, _core.SparseObjective):
-            first = _moment_start(self.core)
+        core = self.core
+        if isinstance(core, _core.SparseObjective):
+            first = np.diag(core.moment_start())
+        elif (
+            isinstance(core, _core.BlockObjective)
+            and self._spread <= _FAR_APART
+            and not core.samples()
+        ):
+            first = np.diag(core.moment_start(self.statistics.core))
         else:
             first = max(0.5, self._spread) * np.eye(self.structure.q)
         always = [first]
@@ -408,14 +417,6 @@ class Problem:
         found = _core.independent_columns(within[np.ix_(varying, varying)], _DEPENDENT)
         left = _least_squares(within, varying[found])[1] * self.units.y_scale**2
         return left, self.units.n - core.rank_of_z - len(found)
-
-
-def _moment_start(core: _core.SparseObjective) -> FloatArray:
-    """Return a diagonal factor from moments: variances without iteration, none negative.
-
-    Columns of Z that X spans have no moments; they start at half the residual's.
-    """
-    return np.diag(core.moment_start())
 
 
 def _check_sizes(design: Design, formula: Formula, cross: FloatArray) -> None:
