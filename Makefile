@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python -m blocklmm demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile tests
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check python tests benchmarks
