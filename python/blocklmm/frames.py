@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from .arrow_arrays import arrow_texts, as_arrow, factorize, one_array
 from .errors import DataError, did_you_mean, labels_phrase
 
 Array = npt.NDArray[Any]
@@ -303,7 +304,7 @@ class Frame:
         else:
             series = self._native[name]
             is_text = series.dtype == nw.String
-        return _arrow_texts(series) if is_text else None
+        return arrow_texts(series) if is_text else None
 
     def has_fixed_levels(self, name: str) -> bool:
         """Tell whether the type of a column says what its levels are, in all chunks alike."""
@@ -410,7 +411,7 @@ def _from_pandas(name: str, series: pd.Series[Any]) -> Column:
                 f"with astype(str)"
             )
     elif str(dtype).startswith("dictionary<"):  # categories as Arrow has them
-        return _from_narwhals(name, _as_arrow(series))
+        return _from_narwhals(name, as_arrow(series))
     elif not pd.api.types.is_string_dtype(dtype):
         raise DataError(
             f"column {name!r} has dtype {dtype}: only numbers, booleans, text and categories can "
@@ -429,13 +430,13 @@ def _from_narwhals(name: str, series: nw.Series[Any]) -> Column:
         raise DataError(f"column {name!r} has type {dtype}: convert it to 64 bits first")
     if dtype.is_numeric() or is_boolean:
         if series.null_count() == 0 and not str(dtype).startswith("Decimal"):
-            array = _one_array(series)
+            array = one_array(series)
             if array is not None and array.dtype.kind in "biuf" and array.dtype != np.float16:
                 return Numbers(name, array, is_boolean)
         return SlicedNumbers(name, series, is_boolean)
     is_enum = isinstance(dtype, nw.Enum) or dtype == nw.Enum
     if is_enum or dtype in (nw.String, nw.Categorical):
-        codes, found = _factorize(series)
+        codes, found = factorize(series)
         # polars orders the levels of an Enum, not those of a Categorical
         own = is_enum or (dtype == nw.Categorical and not hasattr(series.to_native(), "n_chunks"))
         if own:
@@ -447,66 +448,6 @@ def _from_narwhals(name: str, series: nw.Series[Any]) -> Column:
         f"column {name!r} has type {dtype}: only numbers, booleans, text and categories can be "
         "used; convert it first"
     )
-
-
-def _as_arrow(series: pd.Series[Any]) -> nw.Series[Any]:
-    import pyarrow as pa
-
-    return nw.from_native(pa.chunked_array(series.array.__arrow_array__()), series_only=True)
-
-
-def _one_array(series: nw.Series[Any]) -> Array | None:
-    """Return the column as one array without a copy, or None where that can't be."""
-    native = series.to_native()
-    if hasattr(native, "n_chunks"):
-        return np.asarray(native.to_numpy()) if native.n_chunks() == 1 else None
-    if hasattr(native, "num_chunks"):
-        if native.num_chunks != 1 or str(native.type) == "bool":
-            return None
-        return np.asarray(native.chunk(0).to_numpy(zero_copy_only=True))
-    return np.asarray(series.to_numpy())
-
-
-def _arrow_texts(series: Any) -> tuple[Array, Array, Array | None] | None:
-    try:
-        import pyarrow as pa
-    except ImportError:
-        return None
-    if isinstance(series, pd.Series):
-        arrow = pa.array(series)
-    else:
-        native = series.to_native()
-        arrow = native if isinstance(native, pa.ChunkedArray) else native.to_arrow()
-    if isinstance(arrow, pa.ChunkedArray):
-        arrow = arrow.combine_chunks()
-    if isinstance(arrow, pa.ChunkedArray):
-        arrow = arrow.chunk(0)
-    if not (pa.types.is_string(arrow.type) or pa.types.is_large_string(arrow.type)):
-        arrow = arrow.cast(pa.large_string())
-    dtype = np.int64 if pa.types.is_large_string(arrow.type) else np.int32
-    _, offsets, data = arrow.buffers()
-    places = np.frombuffer(offsets, dtype=dtype)[arrow.offset : arrow.offset + len(arrow) + 1]
-    missing = arrow.is_null().to_numpy(zero_copy_only=False) if arrow.null_count else None
-    found = np.zeros(0, dtype=np.uint8) if data is None else np.frombuffer(data, dtype=np.uint8)
-    return found, places, missing
-
-
-def _factorize(series: nw.Series[Any]) -> tuple[Array, pd.Index[Any]]:
-    """Code text by first appearance; pyarrow does it on Arrow memory where it is installed."""
-    native = series.to_native()
-    try:
-        import pyarrow as pa
-    except ImportError:
-        codes, levels = pd.factorize(np.asarray(series.to_numpy(), dtype=object))
-        return codes, pd.Index(levels)
-    arrow = native if isinstance(native, pa.ChunkedArray) else pa.chunked_array([native.to_arrow()])
-    if pa.types.is_dictionary(arrow.type):
-        arrow = arrow.cast(arrow.type.value_type)
-    encoded = arrow.combine_chunks().dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.chunk(0)
-    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return codes, pd.Index(encoded.dictionary.to_pandas())
 
 
 def require_numbers(column: Column, role: str) -> None:
