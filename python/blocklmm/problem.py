@@ -32,10 +32,10 @@ from .machine import memory_limit
 from .objective import Objective, Structure, Units
 from .optimize import FitOptions, Starts
 from .statistics import Core, RowStatistics
+from .unfit_columns import check_response, check_sizes
 
 FloatArray = npt.NDArray[np.float64]
 
-_EPS = float(np.finfo(np.float64).eps)
 _DEPENDENT = 1e-13  # what earlier columns leave of a column's sum of squares
 _NEARLY_EXACT = 1e-3  # what the model may leave of the response's before a second pass is worth it
 _ROUNDING_LEFT = 1e-14  # the same where there is no second pass
@@ -98,7 +98,7 @@ class Problem:
         self.structure = Structure(tuple(design.blocks))
         check_groups(statistics, formula, design)
         cross = np.asarray(statistics.totals.cross_products())
-        _check_sizes(design, formula, cross)
+        check_sizes(design, formula, cross)
         columns, y = np.array(design.x_columns, dtype=np.intp), design.n_columns - 1
         n = statistics.totals.n_rows_used  # no more columns than rows are independent
         self.kept = list(_core.independent_columns(cross[np.ix_(columns, columns)], _DEPENDENT))[:n]
@@ -114,7 +114,7 @@ class Problem:
         columns = columns[self.kept]
         self.x_columns = [int(k) for k in columns]
         total = float(cross[y, y])
-        _check_response(formula, statistics, total)
+        check_response(formula, statistics, total)
         self.response_fingerprint = _fingerprint(statistics.totals)
         self._cross = cross
 
@@ -318,9 +318,9 @@ class Problem:
         """
         statistics, y = self.statistics.with_response(design, core), design.n_columns - 1
         cross, n = np.asarray(core.cross_products()), core.n_rows_used
-        _check_sizes(design, self.formula, cross)
+        check_sizes(design, self.formula, cross)
         total = float(cross[y, y])
-        _check_response(self.formula, statistics, total)
+        check_response(self.formula, statistics, total)
         left = _least_squares(cross, np.array(self.x_columns, dtype=np.intp))[1]
         if left <= _NEARLY_EXACT * total:
             return None
@@ -419,31 +419,6 @@ class Problem:
         return left, self.units.n - core.rank_of_z - len(found)
 
 
-def _check_sizes(design: Design, formula: Formula, cross: FloatArray) -> None:
-    """Refuse columns whose squares overflow, and random effects of columns of zeros."""
-    sizes = np.diag(cross)
-    names = [""] * design.n_columns
-    for k, column in enumerate(design.z_columns):
-        names[column] = design.z_names[k]
-    for k, column in enumerate(design.x_columns):
-        names[column] = design.x_names[k]
-    names[-1] = formula.response
-    for name, size in zip(names, sizes, strict=True):
-        if not np.isfinite(size):
-            raise DataError(f"{name!r} is too large to be squared: divide it by its scale")
-        if 0 < size < 1e-280:
-            raise DataError(f"{name!r} is too small to be squared: multiply it by a constant")
-    at = 0
-    for term, width in zip(formula.random, design.blocks, strict=True):
-        for k in range(at, at + width):
-            if sizes[design.z_columns[k]] == 0:
-                raise DataError(
-                    f"the random effect of {design.z_names[k]!r} in {term.text} can't be "
-                    "estimated: its column is zero, or constant beside an intercept, in all rows"
-                )
-        at += width
-
-
 def _fingerprint(totals: _core.Statistics) -> tuple[float, float, float]:
     """Return the response's mean, sum of squares about it, and the weights: what tells it."""
     mean = float(totals.sums[-1]) / totals.n_rows_used
@@ -454,40 +429,6 @@ def _fingerprint(totals: _core.Statistics) -> tuple[float, float, float]:
 def _spread(between: float, within: float, df_within: int, n: int) -> float:
     """Return lambda by the sums of squares between groups and within them, to start from."""
     return float(np.sqrt(between / max(within, 1e-300) * max(df_within, 0) / n))
-
-
-def _check_response(formula: Formula, statistics: RowStatistics, total: float) -> None:
-    core = statistics.totals
-    shift = np.asarray(core.shift)[-1:]
-    if _vanish(np.array([total]), shift)[0]:
-        raise DataError(f"{formula.response!r} is too small to be squared: multiply it")
-    if are_constant(np.array([total]), shift, core.n_rows_used)[0]:
-        raise DataError(constant_text(formula.response, float(shift[0])))
-
-
-def _vanish(total: FloatArray, shift: FloatArray) -> npt.NDArray[np.bool_]:
-    """Tell of which responses the squares vanish, though they are not zero."""
-    return np.asarray((total < 1e-280) & (shift != 0) & (np.abs(shift) < 1e-130))
-
-
-def are_constant(total: FloatArray, shift: FloatArray, n_rows: int) -> npt.NDArray[np.bool_]:
-    """Tell which responses vary by no more than rounding, and not in squares that vanish.
-
-    Parameters
-    ----------
-    total, shift : arrays of shape (r,)
-        Sums of squares about the shift.
-    n_rows : int
-    """
-    with np.errstate(over="ignore"):
-        rounding = n_rows * (4 * _EPS * shift) ** 2
-    return np.isfinite(total) & (total <= rounding) & ~_vanish(total, shift)
-
-
-def constant_text(response: str, value: float) -> str:
-    """Return what is said of a constant response."""
-    found = f"{value:.10g}" if value else "zero"
-    return f"the response {response!r} is constant ({found}): nothing varies"
 
 
 def _least_squares(cross: FloatArray, columns: npt.NDArray[np.intp]) -> tuple[FloatArray, float]:

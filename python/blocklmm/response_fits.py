@@ -22,9 +22,9 @@ from .inference.fixed_effects.span import Span, span_of
 from .many_model import ManyModel
 from .objective import blas_limit
 from .optimize import FitOptions
-from .problem import are_constant, constant_text
 from .progress import Pace
 from .response_table import ResponseTable
+from .unfit_columns import are_constant, constant_text
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
