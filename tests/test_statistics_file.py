@@ -354,7 +354,6 @@ def test_where_files_are(tmp_path):
     assert issubclass(bl.StatisticsFileError, OSError)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
 @pytest.mark.parametrize("write", ["save", "predict"])
 def test_who_may_read_a_file(tmp_path, write):
     """Whoever the umask, or the file that was there, lets read."""
