@@ -134,8 +134,8 @@ void bind_responses(py::module_& module) {
       .def(py::init([](const Statistics& statistics, std::vector<Index> x_columns, Members members,
                        std::vector<Index> blocks, const Criterion& criterion, double constant,
                        const Vector& inflation, const Matrix& z_basis, double nearly_exact,
-                       double rounding_left, Index max_evaluations, double tolerance,
-                       double memory_limit) {
+                       double rounding_left, double far_apart, Index max_evaluations,
+                       double tolerance, double memory_limit) {
              return std::make_unique<ResponseFits>(
                  statistics,
                  ResponseModel{
@@ -144,14 +144,15 @@ void bind_responses(py::module_& module) {
                      inflation,
                      z_basis,
                      nearly_exact,
-                     rounding_left},
+                     rounding_left,
+                     far_apart},
                  OptimizerOptions{max_evaluations, tolerance, {}}, scipy_blas(), memory_limit);
            }),
            py::kw_only(), py::arg("statistics"), py::arg("x_columns"), py::arg("members"),
            py::arg("blocks"), py::arg("criterion"), py::arg("constant"), py::arg("inflation"),
            py::arg("z_basis"), py::arg("nearly_exact"), py::arg("rounding_left"),
-           py::arg("max_evaluations"), py::arg("tolerance"), py::arg("memory_limit"),
-           py::keep_alive<1, 2>())
+           py::arg("far_apart"), py::arg("max_evaluations"), py::arg("tolerance"),
+           py::arg("memory_limit"), py::keep_alive<1, 2>())
       .def(
           "run",
           [](ResponseFits& self, const Responses& responses, Index first, Index n, int n_threads) {

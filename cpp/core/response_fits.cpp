@@ -20,7 +20,6 @@ constexpr double kEps = std::numeric_limits<double>::epsilon();
 constexpr double kTiny = 1e-280;      // squares below lose digits
 constexpr double kVarying = 1e-10;    // in parts of n: columns of X that vary within the groups
 constexpr double kDependent = 1e-13;  // what earlier columns leave of a column's sum of squares
-constexpr double kFarApart = 2;       // lambda from which moments tell too little
 
 // Least squares of the last column on some others: what they leave of its sum of squares.
 class LeastSquares {
@@ -125,8 +124,8 @@ class ResponseFits::Worker {
                     static_cast<double>(std::max<Index>(df, 0)) / static_cast<double>(units.n));
     }
     const Index q = units.q;
-    const Matrix first = spread > kFarApart ? Matrix(spread * Matrix::Identity(q, q))
-                                            : Matrix(by_moments().asDiagonal());
+    const Matrix first = spread > of_.model_.far_apart ? Matrix(spread * Matrix::Identity(q, q))
+                                                       : Matrix(by_moments().asDiagonal());
     Starts out{{first}, {0.1 * first, 4.0 * first}};
     const Vector& inflation = of_.model_.inflation;
     if (inflation.size())

@@ -24,6 +24,7 @@ struct ResponseModel {
   Matrix z_basis;        // Z~ = Z z_basis, for the user's theta
   double nearly_exact;   // what the model may leave of a response before its rows are needed
   double rounding_left;  // the same of what several factors leave
+  double far_apart;      // lambda from which moments tell too little to start from
 };
 
 struct ResponseFit {

@@ -348,6 +348,7 @@ class ResponseFits:
         z_basis: FloatArray,
         nearly_exact: float,
         rounding_left: float,
+        far_apart: float,
         max_evaluations: int,
         tolerance: float,
         memory_limit: float,

@@ -351,6 +351,7 @@ class Problem:
             z_basis=units.z_basis,
             nearly_exact=_NEARLY_EXACT,
             rounding_left=_ROUNDING_LEFT,
+            far_apart=_FAR_APART,
             max_evaluations=options.max_evaluations,
             tolerance=options.tolerance,
             memory_limit=memory_limit(),
