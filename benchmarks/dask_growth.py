@@ -45,7 +45,7 @@ def run(n_groups: int, where: str, n_workers: int) -> dict[str, object]:
 
     n_partitions = max(2 * n_workers, n_groups * ROWS_A_GROUP // ROWS_A_PARTITION)
     cluster = LocalCluster(
-        n_workers=n_workers, threads_per_worker=1, processes=True, dashboard_address=None
+        n_workers=n_workers, threads_per_worker=1, processes=True, dashboard_address=":0"
     )
     with cluster, Client(cluster) as client:
         ddf = dd.from_map(

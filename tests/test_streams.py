@@ -75,14 +75,9 @@ def in_chunks(data, size=67):
 
 
 def assert_same(found, expected):
-    """Equal but for the order of sums and for where the optimiser stops.
-
-    That is where a Newton step would lower the criterion by 1e-15 of itself, which moves theta by
-    3e-8 of a standard error; with several factors by 1e-12, a millionth of one.
-    """
-    several = len(expected.ngroups) > 1
-    assert found.objective == pytest.approx(expected.objective, rel=1e-12 if not several else 1e-10)
-    near = 1e-9 if not several else 1e-6
+    """Equal but for the order of sums."""
+    assert found.objective == pytest.approx(expected.objective, rel=1e-12)
+    near = 1e-10
     assert np.all(np.abs(found.params - expected.params) < near * expected.bse)
     largest = np.abs(expected.theta).max(initial=0.0)
     np.testing.assert_allclose(found.theta, expected.theta, rtol=0, atol=near * largest)

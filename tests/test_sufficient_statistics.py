@@ -76,10 +76,9 @@ def of(name, data=DATA, **options):
 
 
 def assert_same(found, expected):
-    """Equal but for sums and for where the optimiser stops: see test_streams."""
-    several = len(expected.ngroups) > 1
-    near = 1e-6 if several else 1e-8
-    assert found.objective == pytest.approx(expected.objective, rel=1e-10)
+    """Equal but for the order of sums."""
+    near = 1e-10
+    assert found.objective == pytest.approx(expected.objective, rel=1e-12)
     assert found.params.index.tolist() == expected.params.index.tolist()
     assert np.all(np.abs(found.params - expected.params) < near * expected.bse)
     largest = np.abs(expected.theta).max(initial=0.0)

@@ -33,7 +33,7 @@ def local():
 
 def assert_same(found, expected, rel=1e-10):
     assert found.objective == pytest.approx(expected.objective, rel=rel)
-    np.testing.assert_allclose(found.theta, expected.theta, rtol=rel, atol=1e-9)
+    np.testing.assert_allclose(found.theta, expected.theta, rtol=rel, atol=1e-10)
     np.testing.assert_allclose(found.params, expected.params, rtol=rel)
     np.testing.assert_allclose(found.bse, expected.bse, rtol=rel)
     assert list(found.params.index) == list(expected.params.index)
