@@ -80,11 +80,15 @@ void bind_objective(py::module_& module) {
                              [](const BlockObjective& self) { return self.units().m_scale; })
       .def(
           "moment_start",
-          [](const BlockObjective& self, const Statistics& statistics) {
-            return moment_start(moment_equations(statistics, self.units(), all_members(statistics)),
-                                self.units().n);
+          [](const BlockObjective& self, const Statistics& statistics,
+             const std::vector<Index>& sizes) {
+            const Blocks blocks(sizes);
+            return MomentStart(
+                       moment_equations(statistics, self.units(), all_members(statistics), blocks),
+                       blocks, self.units().n)
+                .factor();
           },
-          py::call_guard<py::gil_scoped_release>())
+          py::arg("statistics"), py::arg("blocks"), py::call_guard<py::gil_scoped_release>())
       .def(
           "own_fits",
           [](const BlockObjective& self, const Statistics& statistics) {

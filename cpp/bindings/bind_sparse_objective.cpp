@@ -78,12 +78,13 @@ void bind_sparse_objective(py::module_& module) {
       .def("moment_equations",
            [](const SparseObjective& self) {
              const MomentEquations found = self.moment_equations();
-             return py::make_tuple(found.expected, found.observed);
+             return py::make_tuple(found.pairs, found.expected, found.observed);
            })
       .def("moment_start",
            [](const SparseObjective& self) {
              const py::gil_scoped_release released;
-             return moment_start(self.moment_equations(), self.units().n);
+             return MomentStart(self.moment_equations(), Blocks(self.blocks()), self.units().n)
+                 .factor();
            })
       .def("take_seconds", &SparseObjective::take_seconds)
       .def_property_readonly("z_scale",

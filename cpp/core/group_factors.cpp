@@ -33,11 +33,7 @@ Standardization::Standardization(const Statistics& statistics, std::vector<Index
   for (const Index j : m_columns)
     require(j >= 0 && j < statistics.n_columns() - 1, "a column of X");
   m_columns.push_back(statistics.n_columns() - 1);
-  const Matrix cross = statistics.cross_products();
-  C = cross(m_columns, m_columns);
-  m_scale.resize(p + 1);
-  for (Index j = 0; j <= p; ++j) m_scale[j] = unit_of(C(j, j), n);
-  C = (m_scale.cwiseInverse().asDiagonal() * C * m_scale.cwiseInverse().asDiagonal()).eval();
+  take_response(statistics);
   require(static_cast<Index>(members.size()) == statistics.n_factors(), "columns of each factor");
   for (const auto& rows : members) q += static_cast<Index>(rows.size());
   z_scale.setOnes(q);
@@ -45,14 +41,24 @@ Standardization::Standardization(const Statistics& statistics, std::vector<Index
     const LevelRecords& records = statistics.factor(static_cast<Index>(f));
     const std::vector<Index>& rows = members[f];
     require(static_cast<Index>(rows.size()) == records.n_random(), "columns of each factor");
+    std::vector<Index> places;
+    for (Index a = 0; a < records.n_random(); ++a) places.push_back(records.position(a, a));
     Vector sums = Vector::Zero(records.n_random());
     for (Index l = 0; l < records.n_levels(); ++l)
-      for (Index a = 0; a < sums.size(); ++a) sums[a] += records.record(l)[records.position(a, a)];
+      for (Index a = 0; a < sums.size(); ++a)
+        sums[a] += records.record(l)[places[static_cast<std::size_t>(a)]];
     for (std::size_t a = 0; a < rows.size(); ++a) {
       require(rows[a] >= 0 && rows[a] < q, "a row of lambda");
       z_scale[rows[a]] = unit_of(sums[static_cast<Index>(a)], n);
     }
   }
+}
+
+void Standardization::take_response(const Statistics& statistics) {
+  C = Matrix(statistics.cross_products())(m_columns, m_columns);
+  m_scale.resize(p + 1);
+  for (Index j = 0; j <= p; ++j) m_scale[j] = unit_of(C(j, j), n);
+  C = (m_scale.cwiseInverse().asDiagonal() * C * m_scale.cwiseInverse().asDiagonal()).eval();
 }
 
 Standardization::Standardization(Index n_rows, std::vector<Index> columns, Vector scale_of_z,

@@ -32,6 +32,8 @@ struct Standardization {
   // As found elsewhere; M of the columns given.
   Standardization(Index n_rows, std::vector<Index> columns, Vector scale_of_z, Vector scale_of_m,
                   Matrix cross_products);
+  // The statistics have got another response.
+  void take_response(const Statistics& statistics);
 
   Index n = 0, p = 0, q = 0;
   std::vector<Index> m_columns;  // columns of the statistics, y last

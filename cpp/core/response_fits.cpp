@@ -124,27 +124,29 @@ class ResponseFits::Worker {
                     static_cast<double>(std::max<Index>(df, 0)) / static_cast<double>(units.n));
     }
     const Index q = units.q;
-    const Matrix first = spread > of_.model_.far_apart ? Matrix(spread * Matrix::Identity(q, q))
-                                                       : Matrix(by_moments().asDiagonal());
+    const Matrix first =
+        spread > of_.model_.far_apart ? Matrix(spread * Matrix::Identity(q, q)) : by_moments();
     Starts out{{first}, {0.1 * first, 4.0 * first}};
     const Vector& inflation = of_.model_.inflation;
     if (inflation.size())
       out.always.push_back(
-          (inflation.array() > 0).select(inflation, first.diagonal()).asDiagonal());
+          (inflation.array() > 0).select(inflation, first.rowwise().norm()).asDiagonal());
     return out;
   }
 
-  Vector by_moments() {
+  Matrix by_moments() {
     const Statistics& statistics = model_.statistics();
     const Members& members = of_.model_.columns.members;
-    if (!moments_) moments_.emplace(moment_equations(statistics, model_.units(), members));
-    moments_->observed = observed_moments(statistics, model_.units(), members);
-    return moment_start(*moments_, model_.units().n);
+    if (!moments_)
+      moments_.emplace(moment_equations(statistics, model_.units(), members, model_.blocks()),
+                       model_.blocks(), model_.units().n);
+    return moments_->factor_of(
+        observed_moments(statistics, model_.units(), members, moments_->pairs()));
   }
 
   const ResponseFits& of_;
   RefittedModel model_;
-  std::optional<MomentEquations> moments_;
+  std::optional<MomentStart> moments_;
   std::optional<LeastSquares> all_, varying_;
 };
 

@@ -91,11 +91,7 @@ SparseObjective::SparseObjective(const Statistics& statistics, std::vector<Index
   require(n_rows == units_.q, "blocks along lambda");
 }
 
-void SparseObjective::take_response() {
-  std::vector<Index> x_columns = units_.m_columns;
-  x_columns.pop_back();
-  units_ = Standardization(statistics_, std::move(x_columns), members_);
-}
+void SparseObjective::take_response() { units_.take_response(statistics_); }
 
 std::map<std::string, double> SparseObjective::take_seconds() const {
   const std::lock_guard<std::mutex> lock(mutex_);
@@ -113,7 +109,7 @@ std::vector<Matrix> SparseObjective::by_factor(const Matrix& lambda) const {
 }
 
 MomentEquations SparseObjective::moment_equations() const {
-  return blocklmm::moment_equations(statistics_, units_, members_);
+  return blocklmm::moment_equations(statistics_, units_, members_, Blocks(blocks_));
 }
 
 std::vector<Vector> SparseObjective::z_units() const {

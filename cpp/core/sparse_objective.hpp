@@ -72,6 +72,7 @@ class SparseObjective {
 
   const Statistics& statistics() const { return statistics_; }
   const Standardization& units() const { return units_; }
+  const std::vector<Index>& blocks() const { return blocks_; }
   const Elimination& plan() const { return plan_; }
 
  private:

@@ -229,7 +229,7 @@ class Problem:
         return self.structure.matrix(self.units.to_core(values))
 
     def starts(self, theta: npt.ArrayLike | None) -> Starts:
-        """Return the optimiser's first factors: the user's, or what moments tell of variances.
+        """Return the optimiser's first factors: the user's, or by moments of T.
 
         Where the groups differ by far more than their rows it is the ratio of the two, from the
         sums of squares between and within the groups; where samples of very many groups tell more,
@@ -243,19 +243,20 @@ class Problem:
             return Starts([self.factor(theta)], [])
         core = self.core
         if isinstance(core, _core.SparseObjective):
-            first = np.diag(core.moment_start())
+            first = np.asarray(core.moment_start())
         elif (
             isinstance(core, _core.BlockObjective)
             and self._spread <= _FAR_APART
             and not core.samples()
         ):
-            first = np.diag(core.moment_start(self.statistics.core))
+            first = np.asarray(core.moment_start(self.statistics.core, self.design.blocks))
         else:
             first = max(0.5, self._spread) * np.eye(self.structure.q)
         always = [first]
         inflation = self._inflation()
         if inflation.max(initial=0.0) > 3:
-            always.append(np.diag(np.where(inflation > 0, inflation, np.diag(first))))
+            sizes = np.linalg.norm(first, axis=1)
+            always.append(np.diag(np.where(inflation > 0, inflation, sizes)))
         return Starts(always, [0.1 * first, 4.0 * first], with_samples=True)
 
     def _inflation(self) -> FloatArray:

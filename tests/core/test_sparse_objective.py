@@ -246,17 +246,24 @@ def test_dependent_columns_are_refused():
         evaluate(core, np.zeros((design.q, design.q)), True)
 
 
-def test_moment_equations_against_dense():
-    """Rao's equations (1972) with M = I - X (X'X)^-1 X' and Z_j Z_j' written out."""
-    design = several.random_design(12, "partly crossed", (2, 1, 1), p=3, weighted=True)
+@pytest.mark.parametrize("sizes", [(2, 1, 1), (3, 2, 4)])
+def test_moment_equations_against_dense(sizes):
+    """Rao's equations (1972) with M = I - X (X'X)^-1 X' and Z dT Z' written out."""
+    design = several.random_design(12, "partly crossed", sizes, p=3, weighted=True)
     core = several.objective(design)
-    expected, observed = core.moment_equations()
+    pairs, expected, observed = core.moment_equations()
     X, y, Zs = several.scaled(design, core)
     M = np.eye(len(y)) - X @ np.linalg.solve(X.T @ X, X.T)
-    V = [np.eye(len(y))]
+    V, dense_pairs, start = [np.eye(len(y))], [], 0
     for term, Z in zip(design.factors, Zs, strict=True):
-        same = term.groups[:, None] == term.groups
-        V += [same * np.outer(z, z) for z in Z.T]
+        same, q = term.groups[:, None] == term.groups, Z.shape[1]
+        for b in range(q):
+            for a in range(b, q if q <= 3 else b + 1):
+                dense_pairs.append((start + a, start + b))
+                both = np.outer(Z[:, a], Z[:, b])
+                V.append(same * (both if a == b else both + both.T))
+        start += q
+    assert pairs == dense_pairs
     dense = [[np.trace(M @ a @ M @ b) for b in V] for a in V]
     np.testing.assert_allclose(expected, dense, rtol=1e-9)
     np.testing.assert_allclose(observed, [y @ M @ a @ M @ y for a in V], rtol=1e-9)

@@ -166,8 +166,8 @@ def test_what_is_refused():
     with pytest.raises(bl.InferenceError, match="no random terms"):
         bl.lmer("Reaction ~ Days", SLEEP).bootstrap(10)
     with pytest.warns(bl.ConvergenceWarning):
-        stopped = bl.lmer(
-            "Reaction ~ Days + (Days | Subject)", SLEEP, options=bl.FitOptions(max_evaluations=1)
+        stopped = bl.LinearMixedModel("Reaction ~ Days + (Days | Subject)", SLEEP).fit(
+            start=[1, 0, 1], options=bl.FitOptions(max_evaluations=1)
         )
     with pytest.raises(bl.InferenceError, match="not certified"):
         stopped.bootstrap(10)

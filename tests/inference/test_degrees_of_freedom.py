@@ -190,9 +190,9 @@ def test_between_within_whatever_the_coding():
 
 def test_what_is_said_of_uncertified_fits():
     data = bl.datasets.load("sleepstudy")
-    options = bl.FitOptions(max_evaluations=1)
+    model = bl.LinearMixedModel("Reaction ~ Days + (Days | Subject)", data)
     with pytest.warns(bl.ConvergenceWarning):
-        fit = bl.lmer("Reaction ~ Days + (Days | Subject)", data, options=options)
+        fit = model.fit(start=[1, 0, 1], options=bl.FitOptions(max_evaluations=1))
     for ask in (
         lambda: fit.tidy(ddf="kenward-roger"),
         lambda: fit.tidy("random"),

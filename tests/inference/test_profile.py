@@ -260,7 +260,7 @@ def test_a_lower_minimum_is_taken_and_told():
     with pytest.warns(bl.ConvergenceWarning):
         poor = bl.LinearMixedModel(
             "Reaction ~ Days + (Days | Subject)", bl.datasets.load("sleepstudy")
-        ).fit(options=bl.FitOptions(max_evaluations=1))
+        ).fit(start=[1, 0, 1], options=bl.FitOptions(max_evaluations=1))
     with pytest.warns(bl.BlocklmmWarning, match="not the best one"):
         found = poor.profile("theta_", level=0.9)
     np.testing.assert_allclose(
