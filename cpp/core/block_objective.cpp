@@ -22,18 +22,24 @@ struct DerivativePart {
   SecondMoments moments;
 };
 
-// N: upper triangular, by columns. is_reml: W takes all of J, or its last column alone.
+// N: upper triangular, by columns. is_reml: W takes all of J, or its last column alone. factors: those
+// of all groups, or nothing.
 template <Index Q, Index M>
 BLOCKLMM_CLONES void add_derivatives(const PackedGroups& groups, Index begin, Index end,
-                                     const double* lambda, const double* N, bool is_reml,
-                                     Sizes sizes, bool is_graded, DerivativePart& part) {
+                                     const double* lambda, const Lanes* factors, const double* N,
+                                     bool is_reml, Sizes sizes, bool is_graded,
+                                     DerivativePart& part) {
   const Index q = Q ? Q : sizes.q, m = M ? M : sizes.m, h = q * (q + 1) / 2;
   Workspace<Q, M> work(sizes, is_graded);
   Lanes *J = work.J(), *A = work.A(), *W = work.W();
   for (Index b = begin; b < end; ++b) {
     const Lanes* batch = groups.batch(b);
     const Lanes multiplicity = batch[h + q * m];
-    derive_batch(batch, lambda, N, sizes, work);
+    if (factors)
+      take_factor(factors + b * factor_size(sizes), sizes, work);
+    else
+      factor_batch(batch, lambda, sizes, work);
+    derive_batch(batch, N, sizes, work);
     for (Index i = 0, at = 0; i < q; ++i)
       for (Index j = 0; j <= i; ++j, ++at) {
         Lanes w{};
@@ -48,8 +54,8 @@ BLOCKLMM_CLONES void add_derivatives(const PackedGroups& groups, Index begin, In
   }
 }
 
-using AddDerivatives = void (*)(const PackedGroups&, Index, Index, const double*, const double*,
-                                bool, Sizes, bool, DerivativePart&);
+using AddDerivatives = void (*)(const PackedGroups&, Index, Index, const double*, const Lanes*,
+                                const double*, bool, Sizes, bool, DerivativePart&);
 template <Index Q>
 AddDerivatives pick_width(Index m) {
   switch (m) {
@@ -94,9 +100,7 @@ std::vector<Index> BlockObjective::samples() const {
 }
 
 void BlockObjective::take_response(const Statistics& statistics) {
-  std::vector<Index> x_columns = units_.m_columns;
-  x_columns.pop_back();
-  units_ = Standardization(statistics, std::move(x_columns), all_members(statistics));
+  units_.take_response(statistics);
   groups_.take_response(statistics, units_);
 }
 
@@ -107,7 +111,10 @@ Evaluation BlockObjective::evaluate(const Matrix& lambda, const Criterion& crite
   const GroupTasks tasks(groups_, every);
   const double share = tasks.share();
   const auto n = static_cast<Index>(std::llround(share * static_cast<double>(units_.n)));
-  const ValueSums values = value_sums(groups_, lambda, m, n_threads, every);
+  const bool is_small = derivatives && tasks.n == 1;  // so that factors stay in the cache
+  RawLaneVector factors;
+  const ValueSums values =
+      value_sums(groups_, lambda, m, n_threads, every, is_small ? &factors : nullptr);
   Evaluation result = profiled(share * groups_.within + values.S, values.logdet, n, criterion);
   if (!derivatives) return result;
 
@@ -115,27 +122,22 @@ Evaluation BlockObjective::evaluate(const Matrix& lambda, const Criterion& crite
   const AddDerivatives add = pick(q, m);
   const bool is_graded = loses_digits(lambda);
   const Index h = sizes.triangle(), n_pairs = h * (h + 1) / 2;
-  std::vector<Vector> packed_of(static_cast<std::size_t>(tasks.n));
-  std::vector<Matrix> moments_of(static_cast<std::size_t>(tasks.n));
+  std::vector<DerivativeSums> part_of(static_cast<std::size_t>(tasks.n));
   for_each_task(tasks.n, n_threads, [&](Index task) {
     DerivativePart part(sizes);
-    add(groups_, tasks.begin(task), tasks.end(task), lambda.data(), result.N.data(), criterion.reml,
-        sizes, is_graded, part);
-    Vector packed(h + n_pairs);
-    for (Index k = 0; k < h; ++k) packed[k] = lane_sum(part.gamma.data()[k]);
-    for (Index k = 0; k < n_pairs; ++k) packed[h + k] = lane_sum(part.curvature.data()[k]);
-    packed_of[static_cast<std::size_t>(task)] = std::move(packed);
-    moments_of[static_cast<std::size_t>(task)] = part.moments.total();
+    add(groups_, tasks.begin(task), tasks.end(task), lambda.data(),
+        is_small ? factors.data() : nullptr, result.N.data(), criterion.reml, sizes, is_graded,
+        part);
+    DerivativeSums& out = part_of[static_cast<std::size_t>(task)];
+    out.gamma.resize(h);
+    out.curvature.resize(n_pairs);
+    for (Index k = 0; k < h; ++k) out.gamma[k] = lane_sum(part.gamma.data()[k]);
+    for (Index k = 0; k < n_pairs; ++k) out.curvature[k] = lane_sum(part.curvature.data()[k]);
+    out.moments = part.moments.total();
   });
-  PairwiseSum<Vector> packed;
-  PairwiseSum<Matrix> moments;
-  for (Index task = 0; task < tasks.n; ++task) {
-    packed.add(std::move(packed_of[static_cast<std::size_t>(task)]));
-    moments.add(std::move(moments_of[static_cast<std::size_t>(task)]));
-  }
-  const Vector both = packed.total(Vector::Zero(h + n_pairs));
-  set_derivatives({both.head(h), both.tail(n_pairs), moments.total(Matrix::Zero(q * m, q * m))},
-                  lambda, free_, criterion, n, result);
+  const DerivativeSums sums =
+      pairwise_total(part_of, {Vector::Zero(h), Vector::Zero(n_pairs), Matrix::Zero(q * m, q * m)});
+  set_derivatives(sums, lambda, free_, criterion, n, result);
   return result;
 }
 

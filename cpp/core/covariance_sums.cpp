@@ -28,7 +28,8 @@ BLOCKLMM_CLONES void add_covariances(const PackedGroups& groups, Index begin, In
   for (Index b = begin; b < end; ++b) {
     const Lanes* batch = groups.batch(b);
     const Lanes multiplicity = batch[h + q * m];
-    derive_batch(batch, lambda, N, sizes, work);
+    factor_batch(batch, lambda, sizes, work);
+    derive_batch(batch, N, sizes, work);
     for (Index k = 0, at = 0; k < h; ++k) {
       part.A.data()[k] += multiplicity * A[k];
       for (Index l = 0; l <= k; ++l, ++at) part.A_pairs.data()[at] += multiplicity * A[k] * A[l];
@@ -117,9 +118,7 @@ CovarianceSums covariance_sums(const PackedGroups& groups, const Matrix& lambda,
       for (const Lanes& x : *lanes) sum[at++] = lane_sum(x);
     sum_of[static_cast<std::size_t>(task)] = std::move(sum);
   });
-  PairwiseSum<Vector> total;
-  for (Vector& sum : sum_of) total.add(std::move(sum));
-  return {sizes.q, sizes.m, total.total(Vector::Zero(size))};
+  return {sizes.q, sizes.m, pairwise_total<Vector>(sum_of, Vector::Zero(size))};
 }
 
 Matrix moments_in_basis(const Matrix& moments, const Matrix& K, Index q) {

@@ -36,14 +36,16 @@ void set_derivatives(const DerivativeSums& sums, const Matrix& lambda,
   // S^_k = -sum J'(e_a l' + l e_a')J with l column b of lambda; vec(J) has J(i, alpha) at alpha q +
   // i
   const auto n_free = static_cast<Index>(free_entries.size());
-  std::vector<Matrix> S_hat;
-  for (const auto& [a, b] : free_entries) {
-    Matrix half = Matrix::Zero(m, m);
+  Matrix S_hat = Matrix::Zero(m, m * n_free);  // side by side
+  for (Index k = 0; k < n_free; ++k) {
+    const auto [a, b] = free_entries[static_cast<std::size_t>(k)];
+    auto S_k = S_hat.middleCols(k * m, m);
     for (Index j = 0; j < q; ++j)
       for (Index beta = 0; beta < m; ++beta)
-        for (Index alpha = 0; alpha < m; ++alpha)
-          half(alpha, beta) -= lambda(j, b) * sums.moments(alpha * q + a, beta * q + j);
-    S_hat.push_back(half + half.transpose());
+        for (Index alpha = 0; alpha <= beta; ++alpha)
+          S_k(alpha, beta) -= lambda(j, b) * (sums.moments(alpha * q + a, beta * q + j) +
+                                              sums.moments(beta * q + a, alpha * q + j));
+    S_k.triangularView<Eigen::StrictlyLower>() = S_k.transpose();
   }
 
   // tr(M1 x y' M2 u v') = (v'M1 x)(y'M2 u), summed over the two halves of T_k and T_l
@@ -55,7 +57,8 @@ void set_derivatives(const DerivativeSums& sums, const Matrix& lambda,
   for (Index k = 0; k < n_free; ++k) {
     const auto [a, b] = free_entries[static_cast<std::size_t>(k)];
     result.gradient[k] = 2 * gamma_lambda(a, b);
-    result.rss_gradient[k] = S_hat[static_cast<std::size_t>(k)](p, p);
+    const auto S_k = S_hat.middleCols(k * m, m);
+    result.rss_gradient[k] = S_k(p, p);
     for (Index l = 0; l <= k; ++l) {
       const auto [c, d] = free_entries[static_cast<std::size_t>(l)];
       double value = b == d ? 2 * gamma(a, c) : 0.0;
@@ -66,8 +69,7 @@ void set_derivatives(const DerivativeSums& sums, const Matrix& lambda,
             value += weight * (tensor(j, a, i, c) + tensor(c, a, i, j) + tensor(j, i, a, c) +
                                tensor(c, i, a, j));
         }
-      const Matrix &S_k = S_hat[static_cast<std::size_t>(k)],
-                   &S_l = S_hat[static_cast<std::size_t>(l)];
+      const auto S_l = S_hat.middleCols(l * m, m);
       if (criterion.reml)
         value -= S_k.topLeftCorner(p, p).cwiseProduct(S_l.topLeftCorner(p, p)).sum();
       value -=

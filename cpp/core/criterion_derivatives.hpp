@@ -11,6 +11,12 @@ struct DerivativeSums {
   Vector gamma;      // sum (A~ - W), lower triangle by rows
   Vector curvature;  // sum (A~ x W + W x A~ - A~ x A~), packed pairs of packed entries
   Matrix moments;    // sum vec(J) vec(J)', qm x qm, J(i, a) at a q + i
+  DerivativeSums& operator+=(const DerivativeSums& other) {
+    gamma += other.gamma;
+    curvature += other.curvature;
+    moments += other.moments;
+    return *this;
+  }
 };
 
 // Adds Gamma, gradient and Hessian in the free entries of lambda to a value found by profiled().

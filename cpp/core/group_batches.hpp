@@ -134,15 +134,36 @@ BLOCKLMM_INLINE void factor_batch(const Lanes* batch, const double* lambda, Size
     }
 }
 
-// After factor_batch: F_i, J_i = F_i'G_i N (by columns) and A~_i (lower triangle by rows).
+// What factor_batch leaves, kept for another pass: L below its diagonal, the inverse diagonal, G.
+inline Index factor_size(Sizes s) { return s.q * (s.q + 1) / 2 + s.q * s.m; }
+
+template <Index Q, Index M>
+BLOCKLMM_INLINE void keep_factor(Workspace<Q, M>& work, Sizes sizes, Lanes* to) {
+  const Index q = Q ? Q : sizes.q, m = M ? M : sizes.m;
+  for (Index i = 0; i < q; ++i)
+    for (Index k = 0; k < i; ++k) *to++ = work.L()[i * q + k];
+  for (Index i = 0; i < q; ++i) *to++ = work.inverse()[i];
+  for (Index i = 0; i < q * m; ++i) *to++ = work.G()[i];
+}
+
+template <Index Q, Index M>
+BLOCKLMM_INLINE void take_factor(const Lanes* from, Sizes sizes, Workspace<Q, M>& work) {
+  const Index q = Q ? Q : sizes.q, m = M ? M : sizes.m;
+  for (Index i = 0; i < q; ++i)
+    for (Index k = 0; k < i; ++k) work.L()[i * q + k] = *from++;
+  for (Index i = 0; i < q; ++i) work.inverse()[i] = *from++;
+  for (Index i = 0; i < q * m; ++i) work.G()[i] = *from++;
+}
+
+// With a batch's factor in place: F_i, J_i = F_i'G_i N (by columns), which takes G's place, and A~_i
+// (lower triangle by rows).
 // N: upper triangular, by columns.
 template <Index Q, Index M>
-BLOCKLMM_INLINE void derive_batch(const Lanes* batch, const double* lambda, const double* N,
-                                  Sizes sizes, Workspace<Q, M>& work) {
+BLOCKLMM_INLINE void derive_batch(const Lanes* batch, const double* N, Sizes sizes,
+                                  Workspace<Q, M>& work) {
   const Index q = Q ? Q : sizes.q, m = M ? M : sizes.m;
   Lanes *L = work.L(), *F = work.F(), *G = work.G(), *J = work.J();
   Lanes *A = work.A(), *inverse = work.inverse();
-  factor_batch(batch, lambda, sizes, work);
   for (Index j = 0; j < q; ++j)  // F = L^-1 R, by columns
     for (Index i = 0; i < q; ++i) {
       Lanes sum = i <= j ? batch[j * (j + 1) / 2 + i] : Lanes{};

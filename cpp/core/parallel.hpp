@@ -73,4 +73,13 @@ class PairwiseSum {
   std::vector<bool> occupied_;
 };
 
+// The same of terms that are all there; they are used up. zero: the sum of none.
+template <class Term>
+Term pairwise_total(std::vector<Term>& terms, Term zero) {
+  if (terms.empty()) return zero;
+  for (std::size_t step = 1; step < terms.size(); step *= 2)
+    for (std::size_t i = 0; i + step < terms.size(); i += 2 * step) terms[i] += terms[i + step];
+  return std::move(terms[0]);
+}
+
 }  // namespace blocklmm

@@ -80,6 +80,26 @@ Matrix semidefinite_factor(const Matrix& K, const Vector& total,
   return L.leftCols(rank);
 }
 
+// Y_y = R^-T Z'y of some batches, into its place, and Y'Y_y summed over the lanes' groups.
+BLOCKLMM_CLONES void project(const Lanes* Zy, Index n_batches, Index q, Index m, Lanes* batch,
+                             Lanes* sum) {
+  const Index h = q * (q + 1) / 2, y = m - 1;
+  for (Index j = 0; j < m; ++j) sum[j] = Lanes{};
+  for (Index b = 0; b < n_batches; ++b, Zy += q, batch += h + q * m + 1) {
+    const Lanes* Y = batch + h;
+    Lanes* Y_y = batch + h + q * y;
+    for (Index a = 0; a < q; ++a) {
+      const Lanes* R_a = batch + a * (a + 1) / 2;  // its column
+      Lanes value = Zy[a];
+      for (Index k = 0; k < a; ++k) value -= R_a[k] * Y_y[k];
+      value = R_a[a] > 0.0 ? value / R_a[a] : Lanes{};
+      Y_y[a] = value;
+      for (Index j = 0; j < y; ++j) sum[j] += Y[j * q + a] * value;
+      sum[y] += value * value;
+    }
+  }
+}
+
 // Z_i'y in the units, a row for each of n groups.
 Matrix products_with_y(const Statistics& statistics, const Standardization& units,
                        const Index* groups, Index n) {
@@ -147,7 +167,10 @@ PackedGroups::PackedGroups(const Statistics& statistics, const Standardization& 
       for (Index at = begin; at < end; ++at) {
         const Index i = members[static_cast<std::size_t>(at)];
         compute(i);
-        if (keeps_members) singles_.push_back({i, n_packed_});
+        if (keeps_members) {
+          group_of_slot_.resize(static_cast<std::size_t>(n_packed_), -1);
+          group_of_slot_.push_back(i);
+        }
         append(group.R, vec_Y, 1);
       }
       continue;
@@ -232,38 +255,31 @@ void PackedGroups::take_response(const Statistics& statistics, const Standardiza
 }
 
 Vector PackedGroups::take_singles(const Statistics& statistics, const Standardization& units) {
-  const Index q = units.q, m = units.p + 1, y = units.p, h = q * (q + 1) / 2;
+  const Index q = units.q, m = units.p + 1;
   const LevelRecords& records = statistics.factor(0);
   std::vector<Index> places;
   for (Index a = 0; a < q; ++a)
     places.push_back(records.position_of_column(a, units.m_columns.back()));
-  const Vector unit = (units.z_scale * units.m_scale[y]).cwiseInverse();
+  const Vector unit = (units.z_scale * units.m_scale[units.p]).cwiseInverse();
+  constexpr Index kChunk = 64;
+  AlignedVector Zy(static_cast<std::size_t>(kChunk * q * kLanes));
+  LaneVector part(static_cast<std::size_t>(m));
   PairwiseSum<Vector> sums;
-  Vector part = Vector::Zero(m);
-  const auto n = n_patterns > 0 ? static_cast<Index>(singles_.size()) : records.n_levels();
-  for (Index i = 0; i < n; ++i) {
-    const Single at = n_patterns > 0 ? singles_[static_cast<std::size_t>(i)] : Single{i, i};
-    const double* record = records.record(at.group);
-    const Index lane = at.slot % kLanes;
-    Lanes* batch = data_.data() + at.slot / kLanes * batch_size_;
-    const auto R = [&](Index row, Index column) {
-      return batch[column * (column + 1) / 2 + row][lane];
-    };
-    Lanes* Y_y = batch + h + q * y;
-    for (Index a = 0; a < q; ++a) {
-      double sum = record[places[static_cast<std::size_t>(a)]] * unit[a];
-      for (Index k = 0; k < a; ++k) sum -= R(k, a) * Y_y[k][lane];
-      const double value_y = R(a, a) > 0 ? sum / R(a, a) : 0.0;
-      Y_y[a][lane] = value_y;
-      for (Index j = 0; j < y; ++j) part[j] += batch[h + q * j + a][lane] * value_y;
-      part[y] += value_y * value_y;
+  for (Index first = 0; first < n_batches_; first += kChunk) {
+    const Index n = std::min(kChunk, n_batches_ - first);
+    for (Index slot = 0; slot < n * kLanes; ++slot) {
+      const Index group = single_in(first * kLanes + slot);
+      double* to = Zy.data() + slot / kLanes * q * kLanes + slot % kLanes;
+      const double* record = group < 0 ? nullptr : records.record(group);
+      for (Index a = 0; a < q; ++a)
+        to[a * kLanes] = record ? record[places[static_cast<std::size_t>(a)]] * unit[a] : 0.0;
     }
-    if (i % 64 == 63) {
-      sums.add(part);
-      part.setZero();
-    }
+    project(reinterpret_cast<const Lanes*>(Zy.data()), n, q, m, data_.data() + first * batch_size_,
+            part.data());
+    Vector sum(m);
+    for (Index j = 0; j < m; ++j) sum[j] = lane_sum(part[static_cast<std::size_t>(j)]);
+    sums.add(std::move(sum));
   }
-  sums.add(part);
   return sums.total(Vector::Zero(m));
 }
 

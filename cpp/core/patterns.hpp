@@ -43,9 +43,6 @@ class PackedGroups {
     Matrix L_XX;
     std::vector<Index> pivots;  // the row that each of its columns begins in
   };
-  struct Single {
-    Index group, slot;
-  };
   void keep_all(const Statistics& statistics, const Standardization& units, int n_threads);
   // Y'y of all, [Y_X Y_y]'Y_y, with the y of the statistics put into the slots.
   Vector take_singles(const Statistics& statistics, const Standardization& units);
@@ -55,12 +52,19 @@ class PackedGroups {
     return reinterpret_cast<double*>(data_.data() + slot / kLanes * batch_size_ +
                                      place)[slot % kLanes];
   }
+  // The group that has a slot to itself, or -1.
+  Index single_in(Index slot) const {
+    if (n_patterns == 0) return slot < n_packed_ ? slot : -1;
+    return slot < static_cast<Index>(group_of_slot_.size())
+               ? group_of_slot_[static_cast<std::size_t>(slot)]
+               : -1;
+  }
   void append(const Matrix& R, const Eigen::Ref<const Vector>& vec_Y, double multiplicity);
   Index n_packed_ = 0, n_batches_ = 0, batch_size_ = 0;
   RawLaneVector data_;
   bool keeps_members_ = false;
   std::vector<Pattern> patterns_;
-  std::vector<Single> singles_;  // groups of no pattern, where there are patterns
+  std::vector<Index> group_of_slot_;  // where there are patterns; -1 for stand-ins
 };
 
 }  // namespace blocklmm

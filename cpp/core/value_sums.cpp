@@ -37,7 +37,7 @@ struct ValuePart {
 // Q and M: q and m where they are small and known to the compiler, else 0.
 template <Index Q, Index M>
 BLOCKLMM_CLONES void add_values(const PackedGroups& groups, Index begin, Index end,
-                                const double* lambda, Sizes sizes, bool is_graded,
+                                const double* lambda, Sizes sizes, bool is_graded, Lanes* factors,
                                 ValuePart& part) {
   const Index q = Q ? Q : sizes.q, m = M ? M : sizes.m;
   const Index at_multiplicity = q * (q + 1) / 2 + q * m;
@@ -47,6 +47,7 @@ BLOCKLMM_CLONES void add_values(const PackedGroups& groups, Index begin, Index e
   for (Index b = begin; b < end; ++b) {
     const Lanes* batch = groups.batch(b);
     factor_batch(batch, lambda, sizes, work);
+    if (factors) keep_factor(work, sizes, factors + b * factor_size(sizes));
     LogProduct own;
     for (Index i = 0; i < q; ++i) {
       const Lanes pivot = work.L()[i * q + i];
@@ -59,7 +60,7 @@ BLOCKLMM_CLONES void add_values(const PackedGroups& groups, Index begin, Index e
   part.logdet += determinants.value();
 }
 
-using AddValues = void (*)(const PackedGroups&, Index, Index, const double*, Sizes, bool,
+using AddValues = void (*)(const PackedGroups&, Index, Index, const double*, Sizes, bool, Lanes*,
                            ValuePart&);
 template <Index Q>
 AddValues pick_width(Index m) {
@@ -86,24 +87,20 @@ AddValues pick(Index q, Index m) {
 }  // namespace
 
 ValueSums value_sums(const PackedGroups& groups, const Matrix& lambda, Index m, int n_threads,
-                     Index every) {
+                     Index every, RawLaneVector* factors) {
   const Sizes sizes{lambda.rows(), m};
   const AddValues add = pick(sizes.q, m);
   const bool is_graded = loses_digits(lambda);
   const GroupTasks tasks(groups, every);
+  if (factors) factors->resize(static_cast<std::size_t>(groups.n_batches() * factor_size(sizes)));
   std::vector<ValueSums> part_of(static_cast<std::size_t>(tasks.n));
   for_each_task(tasks.n, n_threads, [&](Index task) {
     ValuePart part(sizes);
-    add(groups, tasks.begin(task), tasks.end(task), lambda.data(), sizes, is_graded, part);
+    add(groups, tasks.begin(task), tasks.end(task), lambda.data(), sizes, is_graded,
+        factors ? factors->data() : nullptr, part);
     part_of[static_cast<std::size_t>(task)] = {lane_sum(part.logdet), part.S.total()};
   });
-  PairwiseSum<Matrix> S;
-  PairwiseSum<double> logdet;
-  for (ValueSums& part : part_of) {
-    S.add(std::move(part.S));
-    logdet.add(part.logdet);
-  }
-  return {logdet.total(0.0), S.total(Matrix::Zero(m, m))};
+  return pairwise_total(part_of, {0, Matrix::Zero(m, m)});
 }
 
 }  // namespace blocklmm

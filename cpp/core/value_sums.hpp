@@ -8,10 +8,16 @@ namespace blocklmm {
 struct ValueSums {
   double logdet = 0;  // sum log|K_i|
   Matrix S;           // sum G_i'G_i
+  ValueSums& operator+=(const ValueSums& other) {
+    logdet += other.logdet;
+    S += other.S;
+    return *this;
+  }
 };
 
-// With `every` > 1: of a sample of the groups (GroupTasks).
+// With `every` > 1: of a sample of the groups (GroupTasks). factors: where those of all groups are
+// to be kept (group_batches.hpp), batch by batch.
 ValueSums value_sums(const PackedGroups& groups, const Matrix& lambda, Index m, int n_threads,
-                     Index every = 1);
+                     Index every = 1, RawLaneVector* factors = nullptr);
 
 }  // namespace blocklmm
