@@ -419,3 +419,10 @@ def test_contrasts():
         bl.lmer("y ~ C(a, b, x)", DATA)
     with says(bl.FormulaError, "C()"):
         bl.lmer("y ~ C()", DATA)
+
+
+@pytest.mark.parametrize("number", ["9**9**9", "x**9**9**9", "(1 << 10**12)", "(2 + 1)**8**8**8"])
+def test_powers_that_no_number_holds_are_not_computed_digit_by_digit(number):
+    data = bl.datasets.load("sleepstudy").rename(columns={"Days": "x"})
+    with pytest.raises(bl.FormulaError, match="can't be evaluated"):
+        bl.lmer(f"Reaction ~ I(x * {number}) + (1 | Subject)", data)

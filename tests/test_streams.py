@@ -409,6 +409,24 @@ def test_files_at_all_depths(tmp_path, where):
         bl.lmer("y ~ x + (1 | g)", tmp_path / "rows" / "*")
 
 
+def test_several_paths(tmp_path, monkeypatch):
+    """In the order given; of folders that make columns, and in one's home."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_partitioned(DATA[DATA["room"] == 2], tmp_path / "late", ["room"])
+    write_partitioned(DATA[DATA["room"] < 2], tmp_path / "early", ["room"])
+    formula = "y ~ x + room + (1 | g)"
+    fit = bl.lmer(formula, ("~/late", tmp_path / "early" / "*" / "*.parquet"))
+    assert_same(fit, bl.lmer(formula, DATA))
+    rows = pd.concat([DATA[DATA["room"] == k] for k in (2, 0, 1)])
+    np.testing.assert_allclose(fit.predict(), bl.lmer(formula, rows).predict(), rtol=1e-9)
+    with pytest.raises(bl.DataError, match="is given twice"):
+        bl.lmer(formula, [tmp_path / "late", tmp_path / "**" / "*.parquet"])
+    with pytest.raises(bl.DataError, match=r"there is no file 'nowhere\.parquet'"):
+        bl.lmer(formula, [tmp_path / "late", "nowhere.parquet"])
+    with pytest.raises(bl.OptionError, match=r"late.*and 1 more"):
+        fit.augment(out=tmp_path / "early" / "room=0" / "fitted.parquet")
+
+
 @pytest.mark.parametrize("field", ["x", "rater", "room", "z"])
 def test_data_sets_with_a_filter(tmp_path, field):
     write_partitioned(DATA, tmp_path / "rows", ["room"])

@@ -118,7 +118,8 @@ def read_code(text: str, names: Iterable[str]) -> Code:
         tree = ast.parse(_TOKEN.sub(plain, text).strip(), mode="eval")
         calls = _calls(tree)
         lifted = _TextsLifted(taken)
-        code = ast.unparse(lifted.visit(tree))
+        tree = lifted.visit(_PowersOfReals().visit(tree))
+        code = ast.unparse(tree)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise FormulaError(f"{text!r} is not a valid expression") from None
     columns = {plain: name for name, plain in plain_names.items()}
@@ -150,6 +151,19 @@ class _TextsLifted(ast.NodeTransformer):
         return ast.copy_location(ast.Name(name, ast.Load()), node)
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:
+        return node
+
+
+class _PowersOfReals(ast.NodeTransformer):
+    """Makes powers of whole numbers those of reals: of ``9**9**9`` all digits would be computed."""
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        is_power = isinstance(node.op, ast.Pow | ast.LShift)
+        if is_power and not any(isinstance(n, ast.Name) for n in ast.walk(node)):
+            for number in ast.walk(node):
+                if isinstance(number, ast.Constant) and type(number.value) is int:
+                    number.value = float(number.value)
+        self.generic_visit(node)
         return node
 
 

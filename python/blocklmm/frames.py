@@ -129,8 +129,9 @@ class Frame:
             except TypeError:
                 hint = "; call .collect() first" if hasattr(data, "collect") else ""
                 raise DataError(
-                    f"data of type {type(data).__name__!r} is no table: give a pandas, polars or "
-                    f"pyarrow table, or a dict of arrays{hint}"
+                    f"data of type {type(data).__name__!r} is no table: give a data frame (pandas, "
+                    "polars, pyarrow, Dask), a dict of arrays, paths of Parquet files, a query "
+                    f"(Polars, DuckDB), a pyarrow Dataset or reader, or chunks of rows{hint}"
                 ) from None
             except nw.exceptions.DuplicateError as error:
                 raise DataError(f"two columns have the same name: {error}") from None

@@ -31,9 +31,9 @@ class LinearMixedModel:
     data : data frame, or rows that come in chunks
         pandas, polars or pyarrow table, mapping of arrays, or anything narwhals reads. Or rows
         that are read in chunks, of which no more than a few are in memory: a path or glob of
-        Parquet files, a pyarrow Dataset, RecordBatchReader or any Arrow C stream, a Polars
-        LazyFrame, a DuckDB relation, an iterable of data frames or a function that returns one. Or
-        a Dask data frame, whose partitions are reduced where they lie
+        Parquet files or a list of them, a pyarrow Dataset, RecordBatchReader or any Arrow C
+        stream, a Polars LazyFrame, a DuckDB relation, an iterable of data frames or a function
+        that returns one. Or a Dask data frame, whose partitions are reduced where they lie
         (:meth:`SufficientStatistics.from_dask`).
     weights : str or array of shape (n,), optional
         Column or values: the residual variance of a row is sigma^2 / weight. Of rows that come in

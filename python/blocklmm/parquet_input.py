@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Callable, Container, Iterator
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from itertools import islice
@@ -26,17 +27,23 @@ class _File:
     partition: dict[str, Any]
 
 
-def parquet_files(path: str) -> Engine:
-    """Return an engine of a file, the files that a glob matches, or all files below a folder.
+def parquet_files(given: Sequence[str | os.PathLike[str]]) -> Engine:
+    """Return an engine of files, the files that globs match, and all files below folders.
 
-    Folders called ``site=3`` make a column, as Hive writes it, where their names are found, not
-    given.
+    They are read in the order given. Folders called ``site=3`` make a column, as Hive writes it,
+    where their names are found, not given.
     """
     try:
         import pyarrow.parquet as pq
     except ImportError:
         raise ImportError("reading files needs pyarrow: pip install blocklmm[arrow]") from None
-    files = _files(path)
+    paths = [os.path.expanduser(path) for path in given]
+    files = [file for path in paths for file in _files(path)]
+    counts = Counter(os.path.realpath(file.path) for file in files)
+    twice = next((file.path for file in files if counts[os.path.realpath(file.path)] > 1), None)
+    if twice is not None and len(paths) > 1:
+        raise DataError(f"{twice!r} is given twice: its rows would count twice")
+    files = _typed(files)
 
     def batches(file: _File, columns: list[str] | None, size: int) -> Iterator[Any]:
         # mapped into memory and decoded piece by piece: row groups may be of any size
@@ -63,9 +70,10 @@ def parquet_files(path: str) -> Engine:
     known = {os.path.realpath(file.path) for file in files}
 
     def would_read(other: str) -> bool:
-        return other in known or _is_found(path, other)
+        return other in known or any(_is_found(path, other) for path in paths)
 
-    return Engine(repr(path), read, list(names), True, total, head, would_read)
+    name = repr(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+    return Engine(name, read, list(names), True, total, head, would_read)
 
 
 def _files(path: str) -> list[_File]:
@@ -85,7 +93,7 @@ def _files(path: str) -> list[_File]:
         files = [f for f in files if f"{os.sep}_" not in f[len(root.rstrip(os.sep)) :]]
     if not files:
         raise DataError(f"there is no file {'in ' * is_folder}{path!r}")
-    return _partitioned(files, root)
+    return [_File(name, _folders(name, root)) for name in files]
 
 
 def _root(pattern: str) -> str:
@@ -117,22 +125,25 @@ def _matches(names: list[str], patterns: list[str]) -> bool:
     return fnmatch(names[0], patterns[0]) and _matches(names[1:], patterns[1:])
 
 
-def _partitioned(paths: list[str], root: str) -> list[_File]:
+def _folders(path: str, root: str) -> dict[str, str | None]:
+    """Return what the folders between a root and a file are called, as texts."""
+    folders = os.path.relpath(path, root or ".").split(os.sep)[:-1]
+    named = (folder.split("=", 1) for folder in folders if "=" in folder)
+    return {k: None if v == _HIVE_NULL else unquote(v) for k, v in named}
+
+
+def _typed(files: list[_File]) -> list[_File]:
+    """Return the same files, with columns of integers where all texts of a column are some."""
     import pyarrow as pa
 
-    texts: list[dict[str, str | None]] = []
-    for path in paths:
-        folders = os.path.relpath(path, root or ".").split(os.sep)[:-1]
-        named = (folder.split("=", 1) for folder in folders if "=" in folder)
-        texts.append({k: None if v == _HIVE_NULL else unquote(v) for k, v in named})
     types = {}
-    for name in {name for found in texts for name in found}:
-        values = [value for found in texts if (value := found.get(name)) is not None]
+    for name in {name for file in files for name in file.partition}:
+        values = [v for file in files if (v := file.partition.get(name)) is not None]
         whole = all(re.fullmatch(r"0|-?[1-9]\d{0,17}", value) for value in values)
         types[name] = pa.int64() if whole else pa.string()
     return [
-        _File(path, {k: pa.scalar(v).cast(types[k]) for k, v in found.items()})
-        for path, found in zip(paths, texts, strict=True)
+        _File(file.path, {k: pa.scalar(v).cast(types[k]) for k, v in file.partition.items()})
+        for file in files
     ]
 
 

@@ -149,7 +149,7 @@ def as_rows(
 
     Parameters
     ----------
-    data : any data frame, path or glob of Parquet files, pyarrow Dataset, RecordBatchReader or
+    data : any data frame, paths or globs of Parquet files, pyarrow Dataset, RecordBatchReader or
         Arrow C stream, Polars LazyFrame, DuckDB relation, Dask data frame, iterable of data frames,
         or a function that returns one
     names : collection of str
@@ -172,8 +172,10 @@ def as_rows(
 
 
 def _engine_of(data: Any) -> Engine | None:
-    if isinstance(data, str | os.PathLike):
-        return parquet_files(os.fspath(data))
+    if _is_path(data):
+        return parquet_files([data])
+    if isinstance(data, list | tuple) and data and all(map(_is_path, data)):
+        return parquet_files(data)
     if nw.dependencies.is_polars_lazyframe(data):
         return _polars(data)
     module = type(data).__module__.partition(".")[0]
@@ -207,6 +209,10 @@ def _engine_of(data: Any) -> Engine | None:
         return Engine(f"the {kind} of frames", lambda *_: iter(data), None, is_rereadable=True)
     name = f"the {type(data).__name__!r}"
     return Engine(name, _anew(data.__iter__, name), None, is_rereadable=True)
+
+
+def _is_path(data: Any) -> bool:
+    return isinstance(data, str | os.PathLike)
 
 
 def _anew(function: Callable[[], Iterable[Any]], name: str) -> Callable[..., Iterator[Any]]:

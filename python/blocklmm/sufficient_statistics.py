@@ -118,7 +118,8 @@ class SufficientStatistics:
             Levels of categories, in order, where these data need not have all: statistics of
             several sets of rows can be added if their levels are the same.
         keep_groups : bool
-            Whether to keep what :meth:`subtract_group` needs: all cross products of each group.
+            Whether to keep what :meth:`subtract_group` needs: all cross products of each group. Of
+            one grouping factor, without weights.
         n_threads : int
         progress : bool, optional
 
