@@ -169,3 +169,14 @@ def test_a_lost_level_that_has_random_effects(term, level):
         warnings.simplefilter("ignore", bl.BlocklmmWarning)
         one = bl.lmer(f"y ~ t + {term}", frame.assign(y=Y[:, 1]))
         assert fits.fit("q").objective == pytest.approx(one.objective, rel=1e-12)
+
+
+def test_rows_of_responses_that_can_t_be_fitted():
+    frame = one_factor()
+    Y = responses(frame, 3)
+    Y[:, 1] = np.nan
+    Y[3:, 2] = np.nan
+    with pytest.warns(bl.BlocklmmWarning, match="2 of 3 responses have no fit"):
+        fits = bl.lmer_many("~ t + (t | g)", frame, Y, missing="drop")
+    assert fits.status.tolist()[1:] == ["failed", "failed"]
+    assert fits.nobs.tolist() == fits.glance()["nobs"].tolist() == [len(frame), 0, 3]

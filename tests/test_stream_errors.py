@@ -79,7 +79,7 @@ def test_no_rows(tmp_path, make):
         bl.lmer(FORMULA, make(tmp_path))
 
 
-@pytest.mark.parametrize("things", [[1, 2], [None], [DATA["x"].to_numpy()], ["rows.csv"]])
+@pytest.mark.parametrize("things", [[1, 2], [None], [DATA["x"].to_numpy()], ["rows.csv", 1]])
 def test_iterators_of_what_are_no_frames(things):
     name = repr(type(things[0]).__name__)
     with says(bl.DataError, name, "is no table", "data frames"):
@@ -408,3 +408,61 @@ def test_what_levels_are(levels, error, parts):
     for data in (DATA, iter(chunks())):
         with says(error, *parts):
             bl.lmer("y ~ a + (1 | g)", data, levels=levels)
+
+
+def large_labels():
+    k = np.arange(400) % 40
+    y = np.random.default_rng(0).normal(size=400) + k
+    return pd.DataFrame({"y": y, "x": np.sin(k * y), "g": 2**53 + k})
+
+
+@pytest.mark.parametrize("first", ["integers", "reals"])
+@pytest.mark.parametrize("other", [2.0**53, 0.5])
+def test_whole_labels_that_reals_would_merge(first, other):
+    whole = large_labels()
+    real = whole[:10].assign(g=other + np.arange(10))
+    chunks = [whole, real] if first == "integers" else [real, whole]
+    with says(bl.DataError, "'g'", "2^53", "text"):
+        bl.lmer("y ~ x + (1 | g)", chunks)
+    one, two = (bl.SufficientStatistics.from_data("y ~ x + (1 | g)", rows) for rows in chunks)
+    with says(bl.IncompatibleError, "'g'", "2^53"):
+        one + two
+    small = bl.lmer("y ~ x + (1 | g)", [whole[:200], whole[200:]])
+    assert small.ngroups == {"g": 40}
+
+
+@pytest.mark.parametrize("make", [pl.scan_parquet, lambda path: duckdb.read_parquet(str(path))])
+def test_what_a_query_reads_is_not_overwritten(tmp_path, make):
+    path = tmp_path / "a.parquet"
+    whole = large_labels()
+    whole.to_parquet(path)
+    fit = bl.lmer("y ~ x + (1 | g)", make(path))
+    for ask in (fit.augment, fit.predict):
+        with says(bl.OptionError, "a.parquet", "not there yet"):
+            ask(out=path)
+    pd.testing.assert_frame_equal(pd.read_parquet(path), whole)
+    fit.augment(out=tmp_path / "b.parquet")
+
+
+def test_files_that_change_after_the_fit(tmp_path):
+    path, out = tmp_path / "a.parquet", tmp_path / "out.parquet"
+    data = large_labels().assign(w=1.5, y=lambda d: d["y"].where(d["x"] > -0.9))
+    data.to_parquet(path)
+    fit = bl.lmer("y ~ x + offset(x) + (1 | g)", path, weights="w")
+    assert len(fit.resid) == data["y"].notna().sum()
+    for changed in (data.assign(y=data["y"] * 1.01), data.assign(y=data["y"] + 1), data[:-1]):
+        changed.to_parquet(path)
+        for ask in (lambda: fit.resid, lambda: fit.augment(out=out)):
+            with says(bl.DataError, "changed since the fit"):
+                ask()
+        assert not out.exists()
+    data.to_parquet(path)
+    fit.augment(out=out)
+
+
+def test_a_first_file_that_lacks_a_column(tmp_path):
+    data = large_labels()
+    data.drop(columns="x").to_parquet(tmp_path / "0.parquet")
+    data.to_parquet(tmp_path / "1.parquet")
+    with says(bl.DataError, "0.parquet' has no column 'x'"):
+        bl.lmer("y ~ x + (1 | g)", tmp_path)

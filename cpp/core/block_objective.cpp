@@ -12,6 +12,8 @@
 namespace blocklmm {
 namespace {
 
+constexpr Index kMostKept = (1 << 20) / sizeof(Lanes);
+
 struct DerivativePart {
   explicit DerivativePart(Sizes s)
       : gamma(static_cast<std::size_t>(s.triangle()), Lanes{}),
@@ -22,8 +24,8 @@ struct DerivativePart {
   SecondMoments moments;
 };
 
-// N: upper triangular, by columns. is_reml: W takes all of J, or its last column alone. factors: those
-// of all groups, or nothing.
+// N: upper triangular, by columns. is_reml: W takes all of J, or its last column alone. factors:
+// those of all groups, or nothing.
 template <Index Q, Index M>
 BLOCKLMM_CLONES void add_derivatives(const PackedGroups& groups, Index begin, Index end,
                                      const double* lambda, const Lanes* factors, const double* N,
@@ -111,7 +113,8 @@ Evaluation BlockObjective::evaluate(const Matrix& lambda, const Criterion& crite
   const GroupTasks tasks(groups_, every);
   const double share = tasks.share();
   const auto n = static_cast<Index>(std::llround(share * static_cast<double>(units_.n)));
-  const bool is_small = derivatives && tasks.n == 1;  // so that factors stay in the cache
+  const bool is_small = derivatives && tasks.n == 1 &&  // so that factors stay in the cache
+                        groups_.n_batches() * factor_size({q, m}) < kMostKept;
   RawLaneVector factors;
   const ValueSums values =
       value_sums(groups_, lambda, m, n_threads, every, is_small ? &factors : nullptr);

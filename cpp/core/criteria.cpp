@@ -35,7 +35,7 @@ CriterionFunction criterion_of(const SparseObjective& objective, const Criterion
           objective.units().n,
           approximate,
           is_small ? Derivatives::exact_hessian : approximate,
-          is_small ? 1e-18 : 1e-12};
+          is_small ? 1e-20 : 1e-12};
 }
 
 CriterionFunction criterion_of(const SpreadObjective& objective, const Criterion& criterion,

@@ -51,8 +51,8 @@ std::vector<OwnPair> own_pairs(const std::vector<Index>& rows, const std::vector
 }
 
 // tr(dT_k W dT_l W'), from w(i, j, k, l) = the sum of W_ij W_kl.
-template <class Products>
-double contracted(const OwnPair& k, const OwnPair& l, const Products& w) {
+template <class SumOfProducts>
+double contracted(const OwnPair& k, const OwnPair& l, const SumOfProducts& w) {
   const double half = w(k.a, l.a, k.b, l.b);
   return k.weight() * (l.a == l.b ? half : half + w(k.a, l.b, k.b, l.a));
 }
@@ -93,6 +93,7 @@ Vector observed_moments(const Statistics& statistics, const Standardization& uni
 
 MomentEquations moment_equations(const Statistics& statistics, const Standardization& units,
                                  const Members& members, const Blocks& blocks) {
+  require(blocks.q() == units.q, "blocks along lambda");
   const Index p = units.p;
   const Matrix inverse = factor_of_X(units).matrixL().solve(Matrix::Identity(p, p));
 
@@ -180,7 +181,7 @@ MomentEquations moment_equations(const Statistics& statistics, const Standardiza
   };
   for (std::size_t k = 0; k < out.pairs.size(); ++k)
     for (std::size_t l = 0; l <= k; ++l) {
-      const Matrix &M_k = moments[k], M_l = moments[l];
+      const Matrix &M_k = moments[k], &M_l = moments[l];
       const double half = M_k.cwiseProduct(M_l).sum();
       const double other = weight(l) > 1 ? M_k.cwiseProduct(M_l.transpose()).sum() : 0;
       expected(static_cast<Index>(k) + 1, static_cast<Index>(l) + 1) += weight(k) * (half + other);

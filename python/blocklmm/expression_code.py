@@ -26,6 +26,7 @@ CONTEXT: dict[str, Any] = {
 
 _ROWWISE = {"I", "log", "log2", "log10", "exp", "exp2", "exp10", *CONTEXT}
 _ROWWISE_NUMPY = {"where", "clip", "interp", "digitize", "round", "nan_to_num", "select"}
+_MOST_BITS = 1 << 16  # of a whole number: what Python computes in no time
 STATEFUL = {"poly", "scale", "center", "standardize", "bs", "cs", "cr", "cc"}
 """Functions that learn a state from the data."""
 
@@ -118,10 +119,11 @@ def read_code(text: str, names: Iterable[str]) -> Code:
         tree = ast.parse(_TOKEN.sub(plain, text).strip(), mode="eval")
         calls = _calls(tree)
         lifted = _TextsLifted(taken)
-        tree = lifted.visit(_PowersOfReals().visit(tree))
-        code = ast.unparse(tree)
+        code = ast.unparse(lifted.visit(tree))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise FormulaError(f"{text!r} is not a valid expression") from None
+    if any((_bits(node) or 0) > _MOST_BITS for node in ast.walk(tree)):
+        raise FormulaError(f"a whole number in {text!r} is too large: write 9.0**9 for 9**9")
     columns = {plain: name for name, plain in plain_names.items()}
     functions = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     found = [
@@ -154,17 +156,26 @@ class _TextsLifted(ast.NodeTransformer):
         return node
 
 
-class _PowersOfReals(ast.NodeTransformer):
-    """Makes powers of whole numbers those of reals: of ``9**9**9`` all digits would be computed."""
+def _bits(node: ast.AST) -> float | None:
+    """Return how many bits a whole number may have that an expression makes of constants alone.
 
-    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
-        is_power = isinstance(node.op, ast.Pow | ast.LShift)
-        if is_power and not any(isinstance(n, ast.Name) for n in ast.walk(node)):
-            for number in ast.walk(node):
-                if isinstance(number, ast.Constant) and type(number.value) is int:
-                    number.value = float(number.value)
-        self.generic_visit(node)
-        return node
+    None of anything else. A number is not computed: ``9**9**9`` would keep Python busy for hours.
+    """
+    if isinstance(node, ast.Constant) and isinstance(node.value, int):
+        return node.value.bit_length()
+    if isinstance(node, ast.UnaryOp):
+        return _bits(node.operand)
+    if isinstance(node, ast.Compare):
+        return 1
+    if not isinstance(node, ast.BinOp):
+        return None
+    left, right = _bits(node.left), _bits(node.right)
+    if left is None or right is None:
+        return None
+    if isinstance(node.op, ast.Pow | ast.LShift):
+        times = float(2.0 ** min(right, 64))
+        return left * times if isinstance(node.op, ast.Pow) else left + times
+    return left + right if isinstance(node.op, ast.Mult) else max(left, right) + 1
 
 
 def _identifier(name: str, taken: set[str]) -> str:

@@ -34,6 +34,7 @@ from .predict import (
 from .rows import Rows
 from .streams import Stream, as_rows
 
+_SAME = 1e-7  # of a response's sum of squares: what rounding may change
 _OF_ROWS = ("_training", "_used", "_robust_errors", "_levels")
 
 
@@ -60,18 +61,27 @@ class FittedRows(FittedEffects):
         Raises
         ------
         DataError
-            If they are not as many as were fitted.
+            If they are not as many as were fitted, or have another response.
         """
-        n_rows, n_fitted = 0, self._problem.statistics.totals.n_rows_seen
-        for frame in self._rows().frames():
+        problem, rows = self._problem, self._rows()
+        n_rows, n_fitted = 0, problem.statistics.totals.n_rows_seen
+        mean, squares, _ = problem.response_fingerprint
+        found = np.zeros(2)
+        for frame in rows.frames():
             frame.is_training = True
             n_rows += frame.n_rows
+            if not isinstance(rows, Frame):  # what is in memory is taken to stay as it is
+                y = problem.design.matrix(frame, [problem.design.columns[-1][0]])[:, 0]
+                off = y[self._used_of(frame)] - mean
+                found += [off.sum(), off @ off]
             yield frame
-        if n_rows != n_fitted:
-            raise DataError(
-                f"the data have changed since the fit: {n_rows} rows where {n_fitted} were read; "
-                "fit them again"
-            )
+        changed = f"{n_rows} rows where {n_fitted} were read" if n_rows != n_fitted else ""
+        if not isinstance(rows, Frame) and not changed:
+            most = _SAME * np.array([np.sqrt(self.nobs * squares), squares])
+            is_same = np.abs(found - [0, squares]) <= most
+            changed = "" if is_same.all() else f"the response {problem.formula.response!r} differs"
+        if changed:
+            raise DataError(f"the data have changed since the fit: {changed}; fit them again")
 
     def _frame(self) -> Frame:
         rows = self._rows()
@@ -311,9 +321,12 @@ class FittedRows(FittedEffects):
     def _row_weights(self, frame: Frame, is_training: bool) -> FloatArray:
         """Weights of rows; one for new rows where the weights were given as an array."""
         design = self._problem.design
-        if design.weight >= 0 and (is_training or not design.has_array("weights")):
+        if design.weight < 0 or (design.has_array("weights") and not is_training):
+            return np.ones(frame.n_rows)
+        try:
             return design.matrix(frame, [design.weight])[:, 0]
-        return np.ones(frame.n_rows)
+        except DataError as error:
+            raise DataError(f"a row's weight is needed for its variance: {error}") from None
 
     def marginal_cov(self, level: Any, group: str | None = None) -> FloatArray:
         """Return V_i, the covariance of one group's observations given the parameters.

@@ -17,6 +17,9 @@ Slots = npt.NDArray[np.int32]
 IntArray = npt.NDArray[np.int64]
 
 
+_MOST_WHOLE = 2.0**53  # from there on real numbers leave integers out
+
+
 class MixedLabelsError(DataError):
     """Labels are of another kind than those met before."""
 
@@ -153,6 +156,8 @@ class _ColumnTable:
             raise DataError(
                 f"the grouping column {self._name!r} has labels above 2^63: make them text"
             )
+        if (self._kind, kind) == ("real", "integer"):
+            self._require_told_apart(values)
         self._be(kind, ordered)
         if self._kind == "boolean":
             values = values.astype(np.uint8)
@@ -166,6 +171,7 @@ class _ColumnTable:
         elif (self._kind, kind) == ("integer", "real"):
             # a chunk whose real labels are all whole is one of integers
             known = self._integers.labels
+            self._require_told_apart(known)
             self._kind, self._levels, self._integers = "real", None, _core.IntegerLabels()
             self._integers.code(_bits(known))
         elif kind != self._kind and (self._kind, kind) != ("real", "integer"):
@@ -175,6 +181,15 @@ class _ColumnTable:
             )
         elif self._levels is not None and (ordered is None or not self._levels.equals(ordered)):
             self._levels = None
+
+    def _require_told_apart(self, labels: Array) -> None:
+        """Raise a MixedLabelsError if whole labels beside real ones are too large to be real."""
+        if (np.abs(labels.astype(np.float64)) >= _MOST_WHOLE).any():
+            raise MixedLabelsError(
+                f"the grouping column {self._name!r} has whole labels of 2^53 and more in one part "
+                "of the data and real ones in another, which can't tell such labels apart: make "
+                "them integers or text everywhere"
+            )
 
     @property
     def names(self) -> LevelNames:

@@ -149,7 +149,7 @@ def group_labels(frame: Frame, names: tuple[str, ...]) -> GroupLabels:
     Raises
     ------
     DataError
-        If a column is unknown, or a float with missing values.
+        If a column is unknown, or has infinite values.
     """
     labels = _labels_of_column(frame, names[0])
     for name in names[1:]:
@@ -188,23 +188,27 @@ def labelled_values(frame: Frame, name: str) -> Array | Categories:
     Raises
     ------
     DataError
-        If the column is unknown, or a float with missing values.
+        If the column is unknown, or has infinite values.
     """
     column = frame.grouping_column(name)
     if isinstance(column, Categories):
         return column
     values = column.rows(0, frame.n_rows) if isinstance(column, SlicedNumbers) else column.array
     if values.dtype.kind == "f":
-        bad = np.flatnonzero(~np.isfinite(values))
+        bad = np.flatnonzero(np.isinf(values))
         if len(bad):
             rows = (bad[:5] + frame.first_row).tolist()
             raise DataError(
-                f"the grouping column {name!r} is {values.dtype} and has missing or infinite "
-                f"values in {rows_phrase(len(bad), rows)}: drop these rows, or make "
-                "it a column of text, categories or nullable integers"
+                f"the grouping column {name!r} has infinite values in "
+                f"{rows_phrase(len(bad), rows)}: remove these rows or make the values missing"
             )
+        codes: Array | None = None
+        if np.isnan(values).any():
+            codes, values = pd.factorize(values)
         if (values == np.floor(values)).all() and (np.abs(values) < 2**53).all():
             values = values.astype(np.int64)
+        if codes is not None:
+            return Categories(name, codes, pd.Index(values), ordered_levels=False)
     return values
 
 

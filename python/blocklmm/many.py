@@ -39,7 +39,7 @@ def lmer_many(
     formula : str
         Without a response, such as ``"~ Days + (Days | Subject)"``.
     design : data frame
-        What :func:`blocklmm.lmer` takes; the columns of the formula.
+        In memory, of any kind that :func:`blocklmm.lmer` takes; the columns of the formula.
     Y : array of shape (n, r), or data frame
         One column for each response. A memory-mapped array (``numpy.load(..., mmap_mode="r")``)
         stays on disk.

@@ -298,7 +298,7 @@ class ManyFits:
                 "sigma": found.sigma,
                 "logLik": -0.5 * found.objective,
                 "AIC": found.objective + 2 * n_parameters,
-                "BIC": found.objective + np.log(found.n_rows) * n_parameters,
+                "BIC": found.objective + np.log(np.maximum(found.n_rows, 1)) * n_parameters,
                 "REMLcrit" if self.reml else "deviance": found.objective,
                 "singular": found.singular,
                 "converged": found.converged,

@@ -110,6 +110,11 @@ class ManyModel:
             design, statistics = read(build(self.formula, self.frame, **self._columns, unmet=unmet))
         return Problem(formula, design, statistics, "drop", n_threads, self._columns)
 
+    def n_rows_with(self, values: FloatArray) -> int:
+        """Return how many rows of the design have a response's value."""
+        known = np.isfinite(values)
+        return int((known if self.used is None else known & self.used).sum())
+
     # -- one response, from its rows ---------------------------------------------------------
 
     def fit_rows(

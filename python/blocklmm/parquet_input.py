@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 from urllib.parse import unquote
 
 from .engine import HEAD_ROWS, ROWS_A_BATCH, Engine, ahead
-from .errors import DataError
+from .errors import BlocklmmError, DataError
 
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
@@ -37,12 +37,12 @@ def parquet_files(given: Sequence[str | os.PathLike[str]]) -> Engine:
         import pyarrow.parquet as pq
     except ImportError:
         raise ImportError("reading files needs pyarrow: pip install blocklmm[arrow]") from None
-    paths = [os.path.expanduser(path) for path in given]
+    paths = [os.path.expanduser(os.fsdecode(path)) for path in given]
     files = [file for path in paths for file in _files(path)]
     counts = Counter(os.path.realpath(file.path) for file in files)
     twice = next((file.path for file in files if counts[os.path.realpath(file.path)] > 1), None)
-    if twice is not None and len(paths) > 1:
-        raise DataError(f"{twice!r} is given twice: its rows would count twice")
+    if twice is not None:
+        raise DataError(f"{twice!r} is found twice: its rows would count twice")
     files = _typed(files)
 
     def batches(file: _File, columns: list[str] | None, size: int) -> Iterator[Any]:
@@ -53,6 +53,8 @@ def parquet_files(given: Sequence[str | os.PathLike[str]]) -> Engine:
                 _require_columns(columns, held, repr(file.path))
                 for batch in rows.iter_batches(batch_size=size, columns=columns, use_threads=False):
                     yield _with_partition(batch, file, columns)
+        except BlocklmmError:
+            raise
         except (OSError, ValueError) as error:
             raise DataError(f"{file.path!r} can't be read as Parquet: {error}") from error
 
@@ -65,7 +67,8 @@ def parquet_files(given: Sequence[str | os.PathLike[str]]) -> Engine:
         return islice((b for file in files for b in batches(file, columns, HEAD_ROWS)), 1)
 
     found = [_opened(file.path, lambda file=file: pq.read_metadata(file.path)) for file in files]
-    names = dict.fromkeys([*found[0].schema.to_arrow_schema().names, *files[0].partition])
+    held = [one.schema.to_arrow_schema().names for one in found]
+    names = dict.fromkeys(chain(*held, *(file.partition for file in files)))
     total = sum(one.num_rows for one in found)
     known = {os.path.realpath(file.path) for file in files}
 

@@ -14,7 +14,8 @@ from pathlib import Path
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give an empty file to write, which takes the place of another in the end.
 
-    It may be read by whom the other one could be read by; a new one by whom the umask says.
+    A path may begin at home, ``~``. The file may be read by whom the other one could be read by; a
+    new one by whom the umask says.
 
     Parameters
     ----------
@@ -26,7 +27,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         If there is no such folder.
     IsADirectoryError
     """
-    target = Path(path)
+    target = Path(path).expanduser()
     if not target.parent.exists():
         raise FileNotFoundError(errno.ENOENT, "there is no such folder", os.fspath(target.parent))
     if target.is_dir():

@@ -235,6 +235,7 @@ class ResponseFits:
         except (ConvergenceError, DataError) as error:
             out.status[at] = "exact fit" if isinstance(error, ConvergenceError) else "failed"
             self.failures[number] = str(error)
+            out.n_rows[at] = self.model.n_rows_with(self.table.column(number))
             return
         units, optimum = fit._problem.units, fit._optimum
         own = units.unscaled_covariance_factor(optimum.evaluation.inverse_factor)

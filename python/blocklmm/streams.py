@@ -84,10 +84,10 @@ class Stream:
         The next to read the same path would take what was written for data.
         """
         would_read = self._engine.would_read
-        if would_read is not None and would_read(os.path.realpath(out)):
+        if would_read is not None and would_read(os.path.realpath(os.path.expanduser(out))):
             raise OptionError(
-                f"out={os.fspath(out)!r} would be among the files of {self._engine.name}, of which "
-                "the rows are read: write to another folder"
+                f"out={os.fspath(out)!r} may be among the files of {self._engine.name}, of which "
+                "the rows are read: write to another folder, or to a file that is not there yet"
             )
 
     def frames(self, n_threads: int = 1) -> Iterator[Frame]:
@@ -222,7 +222,7 @@ def _anew(function: Callable[[], Iterable[Any]], name: str) -> Callable[..., Ite
     def read(*_: Any) -> Iterator[Any]:
         nonlocal last
         given = function()
-        found = iter(given)
+        found = iter([given] if isinstance(given, Mapping) or _is_table(given) else given)
         if found is last:
             raise DataError(
                 f"{name} gives the same iterator again, of which the first rows are gone: let it "
@@ -289,7 +289,7 @@ def _polars(data: Any) -> Engine:
         names = data.collect_schema().names()
     except Exception as error:
         raise DataError(f"the Polars LazyFrame can't be read: {error}") from error
-    return Engine("the Polars LazyFrame", read, names, True, None, head)
+    return Engine("the Polars LazyFrame", read, names, True, None, head, os.path.exists)
 
 
 def _duckdb(data: Any) -> Engine:
@@ -307,4 +307,5 @@ def _duckdb(data: Any) -> Engine:
     def head(columns: list[str] | None) -> Iterator[Any]:
         return islice(batches(data.limit(HEAD_ROWS), columns), 1)
 
-    return Engine("the DuckDB relation", read, list(data.columns), True, None, head)
+    names = list(data.columns)
+    return Engine("the DuckDB relation", read, names, True, None, head, os.path.exists)

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from blocklmm.problem import Problem
-from scipy.optimize import nnls
 
 
 def problem_of(formula, frame, **arguments) -> Problem:
@@ -82,32 +81,3 @@ def test_values_that_are_not_finite_are_counted():
     rows = problem.rows(used)
     assert rows.count_not_finite(Y).tolist() == [0, 2, 0, 1, 0, 0]
     assert rows.count_not_finite(np.asfortranarray(Y), n_threads=2).tolist() == [0, 2, 0, 1, 0, 0]
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_starts_from_moments_solve_their_equations(seed):
-    """By scipy: a covariance matrix near the solution or, without one, of independent columns."""
-    rng = np.random.default_rng(seed)
-    frame = rows_of(200, seed)
-    size = rng.choice([0.0, 1.0, 5.0], size=2)
-    b = [s * rng.normal(size=40) for s in size]
-    y = frame["y"] + b[0][frame["g"]] + b[1][frame["h"]] * (seed % 2)
-    problem = problem_of("y ~ x + (x | g) + (1 | h)", frame.assign(y=y))
-    pairs, expected, observed = problem.core.moment_equations()
-    assert pairs == [(0, 0), (1, 0), (1, 1), (2, 2)]
-    scale = np.sqrt(np.diag(expected))
-    found = np.linalg.solve(expected / np.outer(scale, scale), observed / scale) / scale
-    variances = [0, 1, 3, 4]
-    if (found[variances] <= 0).any():
-        matrix = (expected / np.outer(scale, scale))[np.ix_(variances, variances)]
-        found = np.zeros(5)
-        found[variances] = nnls(matrix, (observed / scale)[variances])[0] / scale[variances]
-    residual = max(found[0], 1e-3 * observed[0] / 200)
-    T = np.zeros((3, 3))
-    for (i, j), value in zip(pairs, found[1:], strict=True):
-        T[i, j] = T[j, i] = value / residual
-    values, vectors = np.linalg.eigh(T)
-    nearest = vectors @ np.diag(np.clip(values, 0.05**2, 1e6)) @ vectors.T
-    factor = np.asarray(problem.core.moment_start())
-    np.testing.assert_allclose(factor, factor.T, atol=1e-12 * abs(factor).max())
-    np.testing.assert_allclose(factor @ factor.T, nearest, atol=1e-8 * abs(nearest).max())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import blocklmm as bl
 import mpmath as mp
 import numpy as np
+import pandas as pd
 import pytest
 from blocklmm import _core
 from hypothesis import given, settings
@@ -267,3 +269,70 @@ def test_moment_equations_against_dense(sizes):
     dense = [[np.trace(M @ a @ M @ b) for b in V] for a in V]
     np.testing.assert_allclose(expected, dense, rtol=1e-9)
     np.testing.assert_allclose(observed, [y @ M @ a @ M @ y for a in V], rtol=1e-9)
+
+
+def without_negative_variances(pairs, expected, observed):
+    """Solutions of the equations, again and again without what can't be a covariance matrix."""
+    variance = {pair[0]: k + 1 for k, pair in enumerate(pairs) if pair[0] == pair[1]}
+    rows = [(-1, -1), *pairs]
+    left = list(range(len(rows)))
+    while True:
+        out = np.zeros(len(rows))
+        out[left] = np.linalg.solve(expected[np.ix_(left, left)], observed[left])
+        bad = {row for row, k in ((-1, 0), *variance.items()) if k in left and out[k] <= 0}
+        if not bad:
+            return out
+        left = [k for k in left if bad.isdisjoint(rows[k])]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_starts_from_moments_solve_their_equations(seed):
+    rng = np.random.default_rng(seed)
+    n = 200
+    frame = pd.DataFrame(
+        {"x": rng.normal(3, 1, n), "g": rng.integers(0, 25, n), "h": rng.integers(0, 8, n)}
+    )
+    b = rng.normal(size=(3, 25)) * rng.choice([0.0, 0.3, 2.0], size=(3, 1))
+    effects = b[0][frame["g"]] + b[1][frame["g"]] * frame["x"] + b[2][frame["h"]]
+    frame["y"] = frame["x"] + effects + rng.normal(size=n)
+    model = bl.LinearMixedModel("y ~ x + (x | g) + (1 | h)", frame)
+    core = model._prepared(1).core
+    pairs, expected, observed = core.moment_equations()
+    assert pairs == [(0, 0), (1, 0), (1, 1), (2, 2)]
+    found = without_negative_variances(pairs, expected, observed)
+    T = np.zeros((3, 3))
+    for (i, j), value in zip(pairs, found[1:], strict=True):
+        T[i, j] = T[j, i] = value / max(found[0], 1e-3 * observed[0] / n)
+    values, vectors = np.linalg.eigh(T)
+    nearest = vectors @ np.diag(np.clip(values, 0.05**2, 1e6)) @ vectors.T
+    factor = np.asarray(core.moment_start())
+    np.testing.assert_allclose(factor, factor.T, atol=1e-12 * abs(factor).max())
+    np.testing.assert_allclose(factor @ factor.T, nearest, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("reml", [True, False])
+def test_balanced_growth_curves_start_at_their_minimum(reml):
+    """Where all are seen at the same times, moments are the estimates by REML."""
+    data = bl.datasets.load("sleepstudy")
+    model = bl.LinearMixedModel("Reaction ~ Days + (Days | Subject)", data)
+    fit, problem = model.fit(reml), model._prepared(1)
+    start = problem.core.moment_start(problem.statistics.core, problem.design.blocks)
+    found = problem.units.to_user(problem.structure.theta(problem.structure.canonical(start)))
+    if reml:
+        np.testing.assert_allclose(found, fit.theta, rtol=1e-9)
+    else:
+        assert abs(found / fit.theta - 1).max() > 1e-2
+
+
+def test_starts_where_moments_say_nothing():
+    """X spans a column of Z: nothing is known of its variance."""
+    data = bl.datasets.load("sleepstudy")
+    model = bl.LinearMixedModel("Reaction ~ Days + C(Subject) + (Days | Subject)", data)
+    problem = model._prepared(1)
+    start = problem.core.moment_start(problem.statistics.core, problem.design.blocks)
+    T = start @ start.T
+    assert T[0, 0] == pytest.approx(0.25)
+    assert T[1, 0] == pytest.approx(0, abs=1e-12)
+    assert T[1, 1] > 0.05**2
+    with pytest.raises(ValueError, match="blocks along lambda"):
+        problem.core.moment_start(problem.statistics.core, [1])
