@@ -19,8 +19,8 @@ def test_rows_are_counted_over_all_chunks(make):
         bl.lmer(FORMULA, make(with_values("z", [59], 0.0)), weights="z")
     with says(bl.DataError, "weights are missing", "1 row (row 59, counting from 0)"):
         bl.lmer(FORMULA, make(with_values("z", [59], np.nan)), weights="z")
-    with says(bl.DataError, "'g'", "missing", "1 row (row 58, counting from 0)"):
-        bl.lmer(FORMULA, make(with_values("g", [58], np.nan)))
+    with says(bl.DataError, "'g'", "infinite", "1 row (row 58, counting from 0)"):
+        bl.lmer(FORMULA, make(with_values("g", [58], np.inf)))
     with says(bl.DataError, "'x'", "missing values", "1 row (row 40, counting from 0)"):
         bl.lmer(FORMULA, make(with_values("x", [40], np.nan)), missing="error")
 

@@ -56,7 +56,8 @@ def adjusted_p_values(t: FloatArray, df: FloatArray, adjust: str, n_means: int =
     if adjust == "bonferroni":
         return np.asarray(np.minimum(m * p, 1.0))
     if adjust == "sidak":
-        return np.asarray(-np.expm1(m * np.log1p(-p)))
+        with np.errstate(divide="ignore"):  # of p = 1
+            return np.asarray(-np.expm1(m * np.log1p(-p)))
     order = np.argsort(p)
     steps = np.maximum.accumulate(np.minimum((m - np.arange(m)) * p[order], 1.0))
     out = np.empty(m)
