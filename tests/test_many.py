@@ -390,3 +390,11 @@ def test_options_that_are_none():
         fits.fit("z")
     with pytest.raises(bl.DataError, match="no coefficient 'x'"):
         fits.contrast("x")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_designs_of_any_generator(seed):
+    frame = one_factor()
+    noise = np.random.default_rng(seed).standard_normal(len(frame))
+    fits = bl.lmer_many("~ z + (1 | g)", frame.assign(z=noise), responses(frame, 2))
+    assert fits.converged.all()
