@@ -366,6 +366,13 @@ Source source_of(const ResponseArray& Y, Index response) {
   return {Y.data + response * Y.response_stride, Y.row_stride,
           Y.is_single ? Scalar::f32 : Scalar::f64};
 }
+// Its values where they stand side by side as doubles, else nothing.
+const double* in_place(const ResponseArray& Y, Index response) {
+  const std::byte* values = Y.data + response * Y.response_stride;
+  const bool is_array = !Y.is_single && Y.row_stride == static_cast<Index>(sizeof(double)) &&
+                        reinterpret_cast<std::uintptr_t>(values) % alignof(double) == 0;
+  return is_array ? reinterpret_cast<const double*>(values) : nullptr;
+}
 Source row_of(const ResponseArray& Y, Index row) {
   return {Y.data + row * Y.row_stride, Y.response_stride, Y.is_single ? Scalar::f32 : Scalar::f64};
 }
@@ -434,6 +441,12 @@ std::vector<Index> count_not_finite(const DesignRows& rows, const ResponseArray&
   constexpr Index kTask = 16;
   for_each_task((Y.n + kTask - 1) / kTask, n_threads, [&](Index task) {
     const Index first = task * kTask, n_own = std::min(kTask, Y.n - first);
+    bool are_finite = true;
+    for (Index l = 0; l < n_own && are_finite; ++l) {
+      const double* values = in_place(Y, first + l);
+      are_finite = values && all_finite(values, rows.n);
+    }
+    if (are_finite) return;
     std::vector<double> tile(static_cast<std::size_t>(kBlockRows * kTask));
     for (Index row = 0; row < rows.n; row += kBlockRows) {
       const Index n = std::min(kBlockRows, rows.n - row);
