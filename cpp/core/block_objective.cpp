@@ -12,7 +12,7 @@
 namespace blocklmm {
 namespace {
 
-constexpr Index kMostKept = (1 << 20) / sizeof(Lanes);
+constexpr Index kMostKept = (1 << 20) / sizeof(Lanes);  // of factors: a megabyte
 
 struct DerivativePart {
   explicit DerivativePart(Sizes s)

@@ -32,8 +32,8 @@ class Engine:
     head : callable or None
         ``head(columns)`` returns a table of the first rows, where all need not be read for them.
     would_read : callable or None
-        ``would_read(path)`` tells whether a file of that (real) path would be among what is read,
-        where that is known.
+        ``would_read(path)`` tells whether a file of that (real) path may be among what is read,
+        where anything is known of it.
     """
 
     name: str

@@ -63,25 +63,36 @@ class FittedRows(FittedEffects):
         DataError
             If they are not as many as were fitted, or have another response.
         """
-        problem, rows = self._problem, self._rows()
-        n_rows, n_fitted = 0, problem.statistics.totals.n_rows_seen
-        mean, squares, _ = problem.response_fingerprint
-        found = np.zeros(2)
+        rows = self._rows()
+        may_change = not isinstance(rows, Frame)  # what is in memory is taken to stay as it is
+        n_rows, off = 0, np.zeros(2)
         for frame in rows.frames():
             frame.is_training = True
             n_rows += frame.n_rows
-            if not isinstance(rows, Frame):  # what is in memory is taken to stay as it is
-                y = problem.design.matrix(frame, [problem.design.columns[-1][0]])[:, 0]
-                off = y[self._used_of(frame)] - mean
-                found += [off.sum(), off @ off]
+            if may_change:
+                off += self._off_the_mean(frame)
             yield frame
-        changed = f"{n_rows} rows where {n_fitted} were read" if n_rows != n_fitted else ""
-        if not isinstance(rows, Frame) and not changed:
-            most = _SAME * np.array([np.sqrt(self.nobs * squares), squares])
-            is_same = np.abs(found - [0, squares]) <= most
-            changed = "" if is_same.all() else f"the response {problem.formula.response!r} differs"
-        if changed:
-            raise DataError(f"the data have changed since the fit: {changed}; fit them again")
+        n_fitted = self._problem.statistics.totals.n_rows_seen
+        if n_rows != n_fitted:
+            changed = f"{n_rows} rows where {n_fitted} were read"
+        elif may_change and not self._is_response(off):
+            changed = f"the response {self._problem.formula.response!r} differs"
+        else:
+            return
+        raise DataError(f"the data have changed since the fit: {changed}; fit them again")
+
+    def _off_the_mean(self, frame: Frame) -> FloatArray:
+        """Return sums, and of squares, of what the response of rows used is off the fitted mean."""
+        design = self._problem.design
+        y = design.matrix(frame, [design.columns[-1][0]])[:, 0]
+        off = y[self._used_of(frame)] - self._problem.response_fingerprint[0]
+        return np.array([off.sum(), off @ off])
+
+    def _is_response(self, off: FloatArray) -> bool:
+        """Tell whether such sums over all rows are those of the fitted response."""
+        squares = self._problem.response_fingerprint[1]
+        most = _SAME * np.array([np.sqrt(self.nobs * squares), squares])
+        return bool((np.abs(off - [0, squares]) <= most).all())
 
     def _frame(self) -> Frame:
         rows = self._rows()

@@ -11,13 +11,10 @@ import pandas as pd
 from . import _core
 from .errors import DataError
 from .frames import Array, Categories, Frame
-from .labels import LevelNames, labelled_values
+from .labels import MOST_WHOLE, LevelNames, labelled_values
 
 Slots = npt.NDArray[np.int32]
 IntArray = npt.NDArray[np.int64]
-
-
-_MOST_WHOLE = 2.0**53  # from there on real numbers leave integers out
 
 
 class MixedLabelsError(DataError):
@@ -184,7 +181,7 @@ class _ColumnTable:
 
     def _require_told_apart(self, labels: Array) -> None:
         """Raise a MixedLabelsError if whole labels beside real ones are too large to be real."""
-        if (np.abs(labels.astype(np.float64)) >= _MOST_WHOLE).any():
+        if (np.abs(labels.astype(np.float64)) >= MOST_WHOLE).any():
             raise MixedLabelsError(
                 f"the grouping column {self._name!r} has whole labels of 2^53 and more in one part "
                 "of the data and real ones in another, which can't tell such labels apart: make "

@@ -19,6 +19,9 @@ from .frames import Array, Categories, Frame, SlicedNumbers
 
 IntArray = npt.NDArray[np.int64]
 
+MOST_WHOLE = 2.0**53
+"""From there on real numbers leave whole ones out."""
+
 
 @dataclass(slots=True)
 class LevelNames:
@@ -205,7 +208,7 @@ def labelled_values(frame: Frame, name: str) -> Array | Categories:
         codes: Array | None = None
         if np.isnan(values).any():
             codes, values = pd.factorize(values)
-        if (values == np.floor(values)).all() and (np.abs(values) < 2**53).all():
+        if (values == np.floor(values)).all() and (np.abs(values) < MOST_WHOLE).all():
             values = values.astype(np.int64)
         if codes is not None:
             return Categories(name, codes, pd.Index(values), ordered_levels=False)

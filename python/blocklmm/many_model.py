@@ -24,7 +24,7 @@ from .statistics import RowStatistics
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-_SEED = 0x5EED_0F_2E5B0_15E5_51A2D_1A5
+_SEED = 0x5EED_0F_2E5B0_15E5_51A2D_1A5  # of noise: one that no covariate was drawn with
 _BYTES_A_BLOCK = 2**26  # of responses and what is made of them
 _MOST_A_BLOCK = 4096
 
@@ -75,7 +75,6 @@ class ManyModel:
         self.rows = self.problem.rows(self.used)
 
     def _prepared(self, design: Design) -> tuple[Problem, BoolArray | None]:
-        # a stand-in for the responses, from a seed that no covariate was made with
         noise = np.random.default_rng(_SEED).standard_normal(self.frame.n_rows)
         for offset in design.offsets:
             noise += design.matrix(self.frame, [offset])[:, 0]
