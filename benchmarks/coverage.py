@@ -70,10 +70,10 @@ def ours(data, formula, Y, truth, beta, n_bootstrap):
         fit = first.refit(y)
         for ddf in ("asymptotic", "satterthwaite", "kenward-roger"):
             table = fit.tidy(ddf=ddf).set_index("term")
-            note("rejects z = 0", ddf, table.loc["z", "p_value"] < 0.05)
+            note("rejects z = 0", ddf, table.loc["z", "p.value"] < 0.05)
             for name in beta:
                 row = table.loc[name]
-                note(f"covers {name}", ddf, row["conf_low"] <= beta[name] <= row["conf_high"])
+                note(f"covers {name}", ddf, row["conf.low"] <= beta[name] <= row["conf.high"])
         profile = fit.conf_int(method="profile")
         boot = fit.bootstrap(n_bootstrap, seed=k).conf_int() if n_bootstrap else None
         for name, value in {**beta, **truth}.items():

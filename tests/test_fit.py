@@ -309,7 +309,7 @@ def test_summary_has_lme4s_parts(slopes):
         "Certificate: optimal",
     ):
         assert part in text
-    assert slopes._repr_html_().startswith("<pre>")
+    assert '<td style="text-align: left">Days</td>' in slopes._repr_html_()
     assert "AIC" in slopes.refit_ml().summary()
 
 
@@ -338,16 +338,18 @@ def test_summary_tells_what_was_left_out():
 def test_tables(slopes):
     tidy = slopes.tidy()
     assert list(tidy.columns) == [
-        "term", "estimate", "std_error", "statistic", "df", "p_value", "conf_low", "conf_high",
+        "effect", "term", "estimate", "std.error", "statistic", "df", "p.value",
+        "conf.low", "conf.high",
     ]  # fmt: skip
     assert tidy["term"].tolist() == ["Intercept", "Days"]
     random = slopes.tidy("random")
     assert random["term"].tolist() == [
-        "sd_(Intercept)|Subject", "sd_Days|Subject", "cor_Days.(Intercept)|Subject", "sigma",
+        "sd__(Intercept)", "sd__Days", "cor__(Intercept).Days", "sd__Observation",
     ]  # fmt: skip
     assert slopes.glance()["REMLcrit"].iloc[0] == slopes.objective
     augmented = slopes.augment()
-    np.testing.assert_allclose(augmented["fitted"] + augmented["resid"], augmented["response"])
+    assert set(augmented) == {"Reaction", "Days", "Subject", ".fitted", ".fixed", ".resid"}
+    np.testing.assert_allclose(augmented[".fitted"] + augmented[".resid"], augmented["Reaction"])
 
 
 def test_the_same_bits_with_any_number_of_threads():
@@ -452,5 +454,5 @@ def test_a_refit_is_the_fit_of_its_response(name):
         np.testing.assert_allclose(found.resid, expected.resid, atol=1e-8 * expected.sigma)
         assert found.is_of_same_response(expected)
         assert not found.is_of_same_response(fit)
-        again = found.refit(fit.augment()["response"].to_numpy())
+        again = found.refit(fit.augment()["y"].to_numpy())
         assert again.objective == pytest.approx(fit.objective, rel=1e-12)

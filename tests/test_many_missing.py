@@ -105,8 +105,8 @@ def test_what_a_lost_level_leaves_is_that_of_the_single_fit(formula):
     for column in ("nobs", "sigma", "logLik", "AIC", "BIC", "REMLcrit"):
         assert own[column] == pytest.approx(expected[column], rel=1e-9)
     tidy = fits.to_frame().query("response == 'q'").set_index("term")
-    assert tidy.loc[lost].drop(columns="response").isna().all(axis=None)
-    columns = ["estimate", "std_error", "df", "p_value", "conf_low", "conf_high"]
+    assert tidy.loc[lost].drop(columns=["response", "effect"]).isna().all(axis=None)
+    columns = ["estimate", "std.error", "df", "p.value", "conf.low", "conf.high"]
     expected = one.tidy().set_index("term")
     np.testing.assert_allclose(tidy.drop(lost)[columns], expected[columns], rtol=1e-6)
 

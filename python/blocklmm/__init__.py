@@ -26,6 +26,8 @@ from .many import lmer_many
 from .many_fits import ManyFits
 from .model import LinearMixedModel, lmer
 from .optimize import Certificate, FitOptions
+from .reports.model_table import model_table
+from .reports.sections import Report
 from .sufficient_statistics import SufficientStatistics
 from .varcorr import VarCorr
 
@@ -47,6 +49,7 @@ __all__ = [
     "OptionError",
     "PrivacyWarning",
     "RankDeficientError",
+    "Report",
     "SimulatedTest",
     "StatisticsFileError",
     "SufficientStatistics",
@@ -59,6 +62,7 @@ __all__ = [
     "exact_rlrt",
     "lmer",
     "lmer_many",
+    "model_table",
     "power",
     "ranova",
 ]

@@ -18,8 +18,9 @@ from .inference.variance_errors import variance_errors
 from .optimize import FitOptions, minimize
 from .parameters import FloatArray
 from .problem import Problem
-from .reports import summary as _summary
 from .reports import tidy as _tidy
+from .reports.sections import Report
+from .reports.summary import summary
 
 _MOST_ROWS_SUMMARISED = 1_000_000  # residuals in a summary: a pass over the rows
 
@@ -137,13 +138,18 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
 
     def summary(
         self, ddf: str | None = None, robust: str | None = None, cluster: str | None = None
-    ) -> _summary.SummaryText:
-        """Return a text in the layout of lme4's summary, with a line for the certificate.
+    ) -> Report:
+        """Return a report in the layout of lme4's summary, with a line for the certificate.
 
         Parameters
         ----------
         ddf, robust, cluster : str, optional
             Degrees of freedom and errors of the fixed effects, as for :meth:`tidy`.
+
+        Returns
+        -------
+        Report
+            A text; its ``as_html()``, ``as_latex()`` and ``as_markdown()`` say the same.
         """
         if not self.has_data:
             scaled: FloatArray | str = "not computed, the fit is without its rows"
@@ -153,7 +159,7 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
             scaled = f"not computed above {_MOST_ROWS_SUMMARISED:,} rows"
         else:
             scaled = self.pearson_resid / self.sigma
-        return _summary.text(self, scaled, self._fixed_errors(ddf, robust, cluster))
+        return summary(self, scaled, self._fixed_errors(ddf, robust, cluster))
 
     def tidy(
         self,
@@ -163,12 +169,13 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
         level: float = 0.95,
         cluster: str | None = None,
     ) -> pd.DataFrame:
-        """Return the estimates as a table, in the manner of broom.mixed.
+        """Return the estimates as a table, with broom.mixed's columns.
 
         Parameters
         ----------
-        effects : {"fixed", "random"}
-            Fixed effects, or variance components.
+        effects : {"fixed", "ran_pars", "ran_vals", "ran_coefs"}
+            Fixed effects; standard deviations and correlations of the random effects, also called
+            "random"; BLUPs; coefficients of each group.
         ddf : {"satterthwaite", "kenward-roger", "between-within", "residual", "asymptotic"}
             Degrees of freedom of the tests and intervals: Satterthwaite's by default (Fai &
             Cornelius 1996); those of Kenward & Roger (1997) with their adjusted standard errors,
@@ -187,11 +194,17 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
         Returns
         -------
         DataFrame
-            Of fixed effects: term, estimate, std_error, statistic, df, p_value, conf_low,
-            conf_high. Of variance components: group, term, estimate, std_error; standard
-            deviations and correlations, with standard errors by the delta method from the exact
-            Hessian of the criterion. They are NaN on the boundary (a standard deviation of zero, a
-            correlation of one); intervals are better made from profiles (:meth:`conf_int`).
+            The column effect, and of fixed effects: term, estimate, std.error, statistic, df,
+            p.value, conf.low, conf.high.
+
+            Of "ran_pars": group, term (``sd__x``, ``cor__x.y``, ``sd__Observation``), estimate,
+            std.error, by the delta method from the exact Hessian of the criterion. These are NaN on
+            the boundary (a standard deviation of zero, a correlation of one); intervals are better
+            made from profiles (:meth:`conf_int`).
+
+            Of "ran_vals": group, level, term, estimate, std.error (given the data, the parameters
+            taken as known), conf.low, conf.high by the normal distribution. Of "ran_coefs": group,
+            level, term, estimate.
 
         Raises
         ------
@@ -199,12 +212,16 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
             For "kenward-roger" after maximum likelihood, "between-within" with crossed factors,
             "CR2" and "CR3" where clusters share random effects.
         """
-        require_choice("effects", effects, ("fixed", "random"))
-        if effects == "random":
-            if ddf is not None or robust is not None or cluster is not None:
-                raise OptionError("ddf, robust and cluster are about the fixed effects")
+        require_choice("effects", effects, ("fixed", "random", *_tidy.RANDOM))
+        if effects != "fixed" and not (ddf is None and robust is None and cluster is None):
+            raise OptionError("ddf, robust and cluster are about the fixed effects")
+        if effects == "ran_vals":
+            return _tidy.ran_vals(self.ranef(), self.ranef_sd(), level)
+        if effects == "ran_coefs":
+            return _tidy.ran_coefs(self.coef())
+        if effects != "fixed":
             self._warn_uncertified("standard errors of variance components")
-            return _tidy.random(self, variance_errors(self, self._satterthwaite))
+            return _tidy.ran_pars(self.varcorr, variance_errors(self, self._satterthwaite))
         return _tidy.fixed(self, self._fixed_errors(ddf, robust, cluster), level)
 
     def glance(self) -> pd.DataFrame:
@@ -212,28 +229,37 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
         return _tidy.glance(self)
 
     def augment(self, out: str | os.PathLike[str] | None = None) -> pd.DataFrame | None:
-        """Return a table of the rows used: response, fitted values, fixed part, residuals.
+        """Return the columns that the model reads, with what is fitted, as broom.mixed does.
 
         Parameters
         ----------
         out : str or path, optional
-            A Parquet file to write to instead, chunk by chunk: the columns that the model reads,
-            and ``.fitted``, ``.fixed``, ``.resid``; of all rows, NaN where one was left out. It is
-            there once all rows are written.
+            A Parquet file to write to instead, chunk by chunk. It is there once all rows are
+            written.
+
+        Returns
+        -------
+        DataFrame or None
+            ``.fitted``, ``.fixed`` and ``.resid`` beside the columns, and the response where it is
+            no column itself; a row for each row used, indexed as the data are. A file has all rows,
+            with NaN where one was left out.
 
         Raises
         ------
         OptionError
             If ``out`` would be among the files that are read.
+        DataError
+            If a column of the model is called so.
         """
         if out is not None:
             self._write_fitted(out)
             return None
-        fitted = self._training
         frame = self._problem.frame
         labels = pd.RangeIndex(len(self._used)) if frame is None else frame.index
-        index = labels[self._used]
-        return _tidy.augment(self._response(), fitted.mean, fitted.fixed, index)
+        table = self._columns_read().set_axis(labels[self._used], axis=0)
+        return _tidy.augment(
+            table, self._problem.formula.response, self._response(), self._training
+        )
 
     def __repr__(self) -> str:
         return str(self.summary())

@@ -321,6 +321,12 @@ class FittedRows(FittedEffects):
 
         write_parquet(out, (self._with_columns(f, fitted(f)) for f in self._frames()))
 
+    def _columns_read(self) -> pd.DataFrame:
+        """Return the columns that the model reads, of the rows that were used."""
+        read = self._problem.design.names
+        chosen = [f.pandas([name for name in f.names if name in read]) for f in self._frames()]
+        return pd.concat(chosen, ignore_index=True)[self._used]
+
     def _with_columns(self, frame: Frame, found: pd.DataFrame) -> Any:
         """Return the columns of a frame that the model reads, and what was found beside them."""
         read = self._problem.design.names

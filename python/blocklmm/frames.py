@@ -244,6 +244,13 @@ class Frame:
             return pa.Table.from_pandas(chosen, preserve_index=False).replace_schema_metadata()
         return self._native.select(*names).to_arrow()
 
+    def pandas(self, names: Sequence[str]) -> pd.DataFrame:
+        """Return some columns as a pandas table."""
+        if isinstance(self._native, pd.DataFrame):
+            places = [self.names.index(name) for name in names]
+            return self._native.iloc[:, places].set_axis(list(names), axis=1)
+        return pd.DataFrame(self._native.select(*names).to_pandas())
+
     def is_missing(self, name: str) -> bool:
         """Tell whether a column has no value in any row."""
         column = self.column(name)

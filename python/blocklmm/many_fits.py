@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .arguments import require_choice, require_level
+from .arguments import require_choice
 from .errors import DataError
 from .fit import LinearMixedFit
 from .inference.fixed_effects.contrasts import read_contrasts
-from .inference.testing.tails import t_p_values, t_quantiles
+from .inference.testing.tails import t_p_values
 from .objective import Structure
 from .reading import Dropped
+from .reports import tidy as _tidy
 from .response_fits import Estimates, ResponseFits
 from .varcorr import TermCovariance, VarCorr
 
@@ -250,8 +251,8 @@ class ManyFits:
 
         Parameters
         ----------
-        effects : {"fixed", "random"}
-            Fixed effects, or standard deviations and correlations.
+        effects : {"fixed", "ran_pars"}
+            Fixed effects, or standard deviations and correlations, also called "random".
         ddf : {"satterthwaite", "residual", "asymptotic"}
             Degrees of freedom of the tests and intervals; Satterthwaite's take another pass over
             the responses.
@@ -262,29 +263,22 @@ class ManyFits:
         -------
         DataFrame
             Of each response what :meth:`LinearMixedFit.tidy` gives, under its name in the column
-            response: term, estimate, std_error, statistic, df, p_value, conf_low, conf_high; or
-            group, term, estimate of the variance components.
+            response; variance components without standard errors.
         """
-        require_choice("effects", effects, ("fixed", "random"))
-        if effects == "random":
+        require_choice("effects", effects, ("fixed", "random", "ran_pars"))
+        if effects != "fixed":
             return self._variance_components()
         require_choice("ddf", ddf, _DDF)
         identity = np.eye(len(self._coefficients))
         estimate, std_error = self._functions(identity), self._errors(identity)
         df = self._df(identity, ddf)
-        half = t_quantiles(1 - require_level(level), df) * std_error
-        with np.errstate(divide="ignore", invalid="ignore"):
-            statistic = estimate / std_error
+        columns = _tidy.tested(estimate, std_error, df, level)
         return pd.DataFrame(
             {
-                **self._long("term", self._coefficients),
-                "estimate": estimate.ravel(),
-                "std_error": std_error.ravel(),
-                "statistic": statistic.ravel(),
-                "df": df.ravel(),
-                "p_value": t_p_values(statistic, df).ravel(),
-                "conf_low": (estimate - half).ravel(),
-                "conf_high": (estimate + half).ravel(),
+                "response": self.names.repeat(len(identity)),
+                "effect": "fixed",
+                "term": np.tile(np.array(self._coefficients, dtype=object), len(self)),
+                **{name: values.ravel() for name, values in columns.items()},
             }
         )
 
@@ -349,7 +343,7 @@ class ManyFits:
         return np.where(found.are_estimable(L), found.sigma[:, None] * out, np.nan)
 
     def _variance_components(self) -> pd.DataFrame:
-        """Return standard deviations and correlations by the names of ``VarCorr.labels()``."""
+        """Return standard deviations and correlations."""
         found, structure = self._estimates, self._structure
         lambda_ = np.zeros((len(self), structure.q, structure.q))
         for k, (i, j) in enumerate(structure.entries):
@@ -373,13 +367,12 @@ class ManyFits:
             size = sd.shape[1]
             columns += [corr[:, i, j] for j in range(size) for i in range(j + 1, size)]
         columns.append(found.sigma)
-        table = self._long("term", shape.labels())
-        groups = np.tile(shape.to_frame()["group"].to_numpy(), len(self))
         return pd.DataFrame(
             {
-                "response": table["response"],
-                "group": groups,
-                "term": table["term"],
+                "response": self.names.repeat(len(columns)),
+                "effect": "ran_pars",
+                "group": np.tile(shape.to_frame()["group"].to_numpy(), len(self)),
+                "term": np.tile(np.array(_tidy.parameter_names(shape), dtype=object), len(self)),
                 "estimate": np.column_stack(columns).ravel(),
             }
         )

@@ -112,3 +112,6 @@ class VarCorr:
 
     def __repr__(self) -> str:
         return self.to_frame().to_string(index=False)
+
+    def _repr_html_(self) -> str:
+        return self.to_frame().fillna("").to_html(index=False)

@@ -217,7 +217,7 @@ def test_nothing_is_known_of_variances_that_the_fixed_effects_take():
     # x varies within the groups: as in the model of fixed groups
     assert table.loc["x", "df"] == pytest.approx(31)
     independent = bl.lmer("y ~ x + C(g)", data)
-    assert table.loc["x", "std_error"] == pytest.approx(independent.bse["x"], rel=1e-6)
+    assert table.loc["x", "std.error"] == pytest.approx(independent.bse["x"], rel=1e-6)
     with pytest.warns(bl.BlocklmmWarning, match="no between-within degrees of freedom"):
         table = fit.tidy(ddf="between-within")
     assert table["df"].isna().sum() == 8
@@ -251,7 +251,7 @@ def test_intervals_and_tables_go_with_them():
     fit = bl.lmer("Reaction ~ Days + (Days | Subject)", SLEEP)
     table, interval = fit.tidy(level=0.9), fit.conf_int(0.9, ddf="satterthwaite")
     half = stats.t.ppf(0.95, fit.df) * fit.bse
-    np.testing.assert_allclose(table["conf_high"], fit.params + half)
+    np.testing.assert_allclose(table["conf.high"], fit.params + half)
     np.testing.assert_allclose(interval["lower"], fit.params - half)
     assert "kenward-roger" in fit.summary(ddf="kenward-roger")
     assert "z value" in fit.summary(ddf="asymptotic")

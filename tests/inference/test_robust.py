@@ -120,8 +120,9 @@ def test_crossed_factors_have_sums_of_scores():
     chosen = {"robust": "CR0", "cluster": "b"}
     np.testing.assert_allclose(fit.cov_params(**chosen), cov, rtol=1e-8, atol=1e-12)
     std_error = np.sqrt(np.diag(cov))
-    for table in (fit.tidy(**chosen), fit.contrast(np.eye(3), **chosen).to_frame()):
-        np.testing.assert_allclose(table["std_error"], std_error, rtol=1e-8)
+    contrasts = fit.contrast(np.eye(3), **chosen).to_frame()
+    for table, column in ((fit.tidy(**chosen), "std.error"), (contrasts, "std_error")):
+        np.testing.assert_allclose(table[column], std_error, rtol=1e-8)
         np.testing.assert_allclose(table["df"], 5)
     width = fit.conf_int(**chosen).diff(axis=1)["upper"]
     np.testing.assert_allclose(width, 2 * stats.t(5).ppf(0.975) * std_error, rtol=1e-8)

@@ -12,9 +12,9 @@ from .test_profile import Dense, dyestuff, random_data
 
 def std_errors(fit):
     table = fit.tidy("random")
-    assert list(table.columns) == ["group", "term", "estimate", "std_error"]
-    assert table["term"].tolist() == fit.varcorr.labels()
-    return table["std_error"].to_numpy()
+    assert list(table.columns) == ["effect", "group", "term", "estimate", "std.error"]
+    assert (table["estimate"] == fit.varcorr.to_frame()["sdcor"]).all()
+    return table["std.error"].to_numpy()
 
 
 @pytest.mark.parametrize("reml", [True, False])

@@ -24,8 +24,8 @@ def test_satterthwaite(name):
     # R's p-values take its own derivatives' error with them where they are tiny
     p = values(case, "satterthwaite", "p")
     table = fit.tidy()
-    np.testing.assert_allclose(np.log(table["p_value"] + 1e-300), np.log(p + 1e-300), rtol=1e-4)
-    np.testing.assert_allclose(table["std_error"], kept(case, "se"), rtol=1e-6)
+    np.testing.assert_allclose(np.log(table["p.value"] + 1e-300), np.log(p + 1e-300), rtol=1e-4)
+    np.testing.assert_allclose(table["std.error"], kept(case, "se"), rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", WITH_KR)
@@ -34,12 +34,12 @@ def test_kenward_roger(name):
     table = fit.tidy(ddf="kenward-roger")
     np.testing.assert_allclose(table["df"], values(case, "kenward_roger", "df"), rtol=1e-7)
     p = values(case, "kenward_roger", "p")
-    np.testing.assert_allclose(np.log(table["p_value"]), np.log(p), rtol=1e-5)
+    np.testing.assert_allclose(np.log(table["p.value"]), np.log(p), rtol=1e-5)
     expected = np.array(case["kenward_roger"]["vcov_adjusted"])
     found = fit.cov_params(ddf="kenward-roger")
     scale = np.sqrt(np.outer(np.diag(expected), np.diag(expected)))
     np.testing.assert_allclose(found / scale, expected / scale, atol=1e-6)
-    np.testing.assert_allclose(table["std_error"] ** 2, np.diag(found), rtol=1e-12)
+    np.testing.assert_allclose(table["std.error"] ** 2, np.diag(found), rtol=1e-12)
 
 
 def test_f_test_of_two_degrees_of_freedom():

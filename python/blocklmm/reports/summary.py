@@ -1,8 +1,7 @@
-"""A fit as text, in the layout of lme4's summary."""
+"""A fit's summary, in the layout of lme4's."""
 
 from __future__ import annotations
 
-import html as _html
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,25 +10,14 @@ from blocklmm.inference.degrees_of_freedom.fixed_errors import FixedErrors
 from blocklmm.parameters import FittedParameters, FloatArray
 
 from . import tidy
+from .sections import Report, Section
 
 _MOST_CORRELATED_EFFECTS = 12
 
 
-class SummaryText(str):
-    """A text that an interpreter or a notebook shows as it is, without quotes."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{_html.escape(self)}</pre>"
-
-
-def text(
+def summary(
     fit: FittedParameters, scaled_residuals: FloatArray | str, errors: FixedErrors
-) -> SummaryText:
+) -> Report:
     """Return the summary of a fit.
 
     Parameters
@@ -42,41 +30,43 @@ def text(
     """
     kind = "Linear mixed model" if fit.ngroups else "Linear model"
     how = "REML" if fit.reml else "maximum likelihood"
-    parts = [[f"{kind} fit by {how}", f"Formula: {fit.formula}"], _criterion(fit)]
-    parts += [
+    parts = [
+        Section(lines=[f"{kind} fit by {how}", f"Formula: {fit.formula}"]),
+        _criterion(fit),
         _residuals(scaled_residuals),
         _random_effects(fit),
         _fixed_effects(fit, errors),
         _correlations(fit, errors),
+        Section(lines=_notes(fit, errors)),
     ]
-    parts.append(_notes(fit, errors))
-    return SummaryText("\n\n".join("\n".join(part) for part in parts if part))
+    return Report([part for part in parts if part is not None])
 
 
-def _criterion(fit: FittedParameters) -> list[str]:
+def _criterion(fit: FittedParameters) -> Section:
     if fit.reml:
-        return [f"REML criterion at convergence: {fit.objective:.4f}"]
+        return Section(lines=[f"REML criterion at convergence: {fit.objective:.4f}"])
     names = ["AIC", "BIC", "logLik", "-2*log(L)", "df.resid"]
     values = [fit.aic, fit.bic, fit.llf, fit.objective]
     cells = [f"{v:.1f}" for v in values] + [str(fit.df_resid)]
-    return _table([names, cells], left=0)
+    return Section(rows=[names, cells])
 
 
-def _residuals(scaled: FloatArray | str) -> list[str]:
+def _residuals(scaled: FloatArray | str) -> Section:
     if isinstance(scaled, str):
-        return [f"Scaled residuals: {scaled}"]
+        return Section(lines=[f"Scaled residuals: {scaled}"])
     quantiles = np.quantile(scaled, [0, 0.25, 0.5, 0.75, 1])
     cells = [f"{q:.4f}" for q in quantiles]
-    return ["Scaled residuals:", *_table([["Min", "1Q", "Median", "3Q", "Max"], cells], left=0)]
+    return Section("Scaled residuals:", [["Min", "1Q", "Median", "3Q", "Max"], cells])
 
 
-def _random_effects(fit: FittedParameters) -> list[str]:
+def _random_effects(fit: FittedParameters) -> Section:
     if not fit.ngroups:
-        return [f"Residual standard deviation: {fit.sigma:.5g}", f"Number of obs: {fit.nobs}"]
+        sigma = f"Residual standard deviation: {fit.sigma:.5g}"
+        return Section(lines=[sigma, f"Number of obs: {fit.nobs}"])
     rows = [["Groups", "Name", "Variance", "Std.Dev.", "Corr"]]
     variances = [v for term in fit.varcorr for v in np.diag(term.cov)] + [fit.sigma**2]
     sds = [float(np.sqrt(v)) for v in variances]
-    shown = list(zip(_aligned(variances), _aligned(sds), strict=True))
+    shown = list(zip(aligned(variances), aligned(sds), strict=True))
     at = 0
     widest = max(len(term.names) for term in fit.varcorr)
     for term in fit.varcorr:
@@ -90,22 +80,18 @@ def _random_effects(fit: FittedParameters) -> list[str]:
         rows = [row[:4] for row in rows]
     groups = "; ".join(f"{name}, {count}" for name, count in fit.ngroups.items())
     count = f"Number of obs: {fit.nobs}, groups: {groups}"
-    return [
-        "Random effects:",
-        *[" " + line for line in _table(rows, left=2, last_left=True)],
-        count,
-    ]
+    return Section("Random effects:", rows, [count], left=2, last_left=True, indent=1)
 
 
-def _fixed_effects(fit: FittedParameters, errors: FixedErrors) -> list[str]:
+def _fixed_effects(fit: FittedParameters, errors: FixedErrors) -> Section:
     if not len(fit.params):
-        return ["No fixed effects"]
+        return Section(lines=["No fixed effects"])
     table = tidy.fixed(fit, errors, level=0.95)
     rows = [["", "Estimate", "Std. Error", "df", "t value", "Pr(>|t|)"]]
     if np.isinf(table["df"]).all():
         rows = [["", "Estimate", "Std. Error", "", "z value", "Pr(>|z|)"]]
-    estimates, std_errors = _aligned(table["estimate"]), _aligned(table["std_error"])
-    columns = ("df", "statistic", "p_value")
+    estimates, std_errors = aligned(table["estimate"]), aligned(table["std.error"])
+    columns = ("df", "statistic", "p.value")
     for k, (df, t, p) in enumerate(zip(*(table[c].to_numpy() for c in columns), strict=True)):
         p_text = "<2e-16" if p < 2e-16 else f"{p:.3g}"
         df_text = "" if np.isinf(df) else f"{df:.2f}"
@@ -113,13 +99,13 @@ def _fixed_effects(fit: FittedParameters, errors: FixedErrors) -> list[str]:
         rows.append([str(fit.params.index[k]), *cells])
     if not any(row[3] for row in rows):
         rows = [row[:3] + row[4:] for row in rows]
-    return ["Fixed effects:", *_table(rows, left=1)]
+    return Section("Fixed effects:", rows, left=1)
 
 
-def _correlations(fit: FittedParameters, errors: FixedErrors) -> list[str]:
+def _correlations(fit: FittedParameters, errors: FixedErrors) -> Section | None:
     p = len(fit.params)
     if p < 2 or p > _MOST_CORRELATED_EFFECTS:
-        return []
+        return None
     cov = errors.cov
     sd = np.sqrt(np.diag(cov))
     corr = cov / np.outer(sd, sd)
@@ -132,7 +118,7 @@ def _correlations(fit: FittedParameters, errors: FixedErrors) -> list[str]:
     for i in range(1, p):
         cells = [f"{corr[i, j]:.3f}" if j < i else "" for j in range(p - 1)]
         rows.append([names[i], *cells])
-    return ["Correlation of fixed effects:", *_table(rows, left=1)]
+    return Section("Correlation of fixed effects:", rows, left=1)
 
 
 def _notes(fit: FittedParameters, errors: FixedErrors) -> list[str]:
@@ -157,7 +143,7 @@ def _notes(fit: FittedParameters, errors: FixedErrors) -> list[str]:
     return notes
 
 
-def _aligned(values: Sequence[float] | object, digits: int = 4) -> list[str]:
+def aligned(values: Sequence[float] | object, digits: int = 4) -> list[str]:
     """Format numbers with one number of decimals, such that the smallest has its digits."""
     array = np.asarray(values, dtype=np.float64)
     sizes = np.abs(array[(array != 0) & np.isfinite(array)])
@@ -167,16 +153,3 @@ def _aligned(values: Sequence[float] | object, digits: int = 4) -> list[str]:
     if decimals > 7 or sizes.max() >= 1e9:
         return [f"{v:.{digits}g}" for v in array]
     return [f"{v:.{max(decimals, 0)}f}" for v in array]
-
-
-def _table(rows: list[list[str]], left: int, last_left: bool = False) -> list[str]:
-    """Lay out cells: the first ``left`` columns to the left, others to the right."""
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = []
-        for k, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            is_left = k < left or (last_left and k >= 4)
-            cells.append(cell.ljust(width) if is_left else cell.rjust(width))
-        lines.append(" ".join(cells).rstrip())
-    return lines

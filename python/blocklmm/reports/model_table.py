@@ -1,0 +1,148 @@
+"""Several fits side by side: the table of a paper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from blocklmm.arguments import require_choice
+from blocklmm.errors import OptionError, labels_phrase
+from blocklmm.fit import LinearMixedFit
+
+from .sections import Report, Section
+from .tidy import parameter_names
+
+_STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
+_SHOWN = ("std.error", "conf.int", "p.value")
+
+
+def model_table(
+    *fits: LinearMixedFit,
+    names: Sequence[str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    show: str = "std.error",
+    stars: bool = False,
+    ddf: str | None = None,
+    robust: str | None = None,
+    digits: int = 3,
+) -> Report:
+    """Set several fits side by side.
+
+    Parameters
+    ----------
+    *fits : LinearMixedFit
+        To one response or to several.
+    names : sequence of str, optional
+        Heads of the columns; "(1)", "(2)", … by default.
+    labels : mapping of str to str, optional
+        What fixed effects are to be called.
+    show : {"std.error", "conf.int", "p.value"}
+        What stands in parentheses behind an estimate: its standard error, 95% interval or p-value.
+    stars : bool
+        Whether to mark p-values below 0.05, 0.01 and 0.001.
+    ddf, robust : str, optional
+        Degrees of freedom and errors, as for :meth:`LinearMixedFit.tidy`.
+    digits : int
+        Decimals.
+
+    Returns
+    -------
+    Report
+        A text with ``as_html()``, ``as_latex()`` and ``as_markdown()``: fixed effects, standard
+        deviations and correlations of random effects by broom.mixed's names, number of rows and
+        groups, criteria. Where some fits are by REML, the likelihoods of models with other fixed
+        effects can't be compared, which a note says.
+
+    Raises
+    ------
+    OptionError
+        For no fits, or as many names as there are not fits.
+    """
+    if not fits or not all(isinstance(fit, LinearMixedFit) for fit in fits):
+        raise OptionError("give at least one fit, each a LinearMixedFit")
+    heads = [f"({k + 1})" for k in range(len(fits))] if names is None else list(map(str, names))
+    if len(heads) != len(fits):
+        raise OptionError(f"there are {len(fits)} fits and {len(heads)} names")
+    require_choice("show", show, _SHOWN)
+    fixed = [_fixed(fit, show, stars, ddf, robust, digits) for fit in fits]
+    unknown = sorted(set(labels or ()) - {term for cells in fixed for term in cells})
+    if unknown:
+        raise OptionError(f"labels: no fit has a fixed effect {labels_phrase(unknown)}")
+    random = [_random(fit, digits) for fit in fits]
+    figures = [_figures(fit, digits) for fit in fits]
+    body: list[list[str]] = []
+    rules = set()
+    for part in (fixed, random, figures):
+        rows = list(dict.fromkeys(row for cells in part for row in cells))
+        if body and rows:
+            rules.add(len(body))
+        called = (labels or {}) if part is fixed else {}
+        body += [[called.get(row, row), *(cells.get(row, "") for cells in part)] for row in rows]
+    notes = _notes(fits, show, stars, ddf, robust)
+    return Report([Section("", [["", *heads], *body], notes, left=1, rules=frozenset(rules))])
+
+
+def _fixed(
+    fit: LinearMixedFit, show: str, stars: bool, ddf: str | None, robust: str | None, digits: int
+) -> dict[str, str]:
+    number = _decimals(digits)
+    out = {}
+    for _, row in fit.tidy(ddf=ddf, robust=robust).iterrows():
+        beside = {
+            "std.error": number(row["std.error"]),
+            "conf.int": f"{number(row['conf.low'])}, {number(row['conf.high'])}",
+            "p.value": "<0.001" if row["p.value"] < 0.001 else f"{row['p.value']:.3f}",
+        }[show]
+        mark = next((m for limit, m in _STARS if stars and row["p.value"] < limit), "")
+        out[str(row["term"])] = f"{number(row['estimate'])}{mark} ({beside})"
+    return out
+
+
+def _random(fit: LinearMixedFit, digits: int) -> dict[str, str]:
+    number, frame = _decimals(digits), fit.varcorr.to_frame()
+    terms = zip(frame["group"], parameter_names(fit.varcorr), frame["sdcor"], strict=True)
+    return {f"{group}: {term}": number(value) for group, term, value in terms}
+
+
+def _figures(fit: LinearMixedFit, digits: int) -> dict[str, str]:
+    number = _decimals(digits)
+    return {
+        "Observations": f"{fit.nobs}",
+        **{f"Groups: {name}": f"{count}" for name, count in fit.ngroups.items()},
+        "Method": "REML" if fit.reml else "ML",
+        "Log-likelihood": number(fit.llf),
+        "AIC": number(fit.aic),
+        "BIC": number(fit.bic),
+    }
+
+
+def _decimals(digits: int) -> Callable[[float], str]:
+    def number(value: float) -> str:
+        if not np.isfinite(value):
+            return "NaN" if np.isnan(value) else f"{value}"
+        fixed = f"{value:.{digits}f}"
+        return f"{value:.{max(digits, 1)}g}" if value != 0 and float(fixed) == 0 else fixed
+
+    return number
+
+
+def _notes(
+    fits: Sequence[LinearMixedFit], show: str, stars: bool, ddf: str | None, robust: str | None
+) -> list[str]:
+    errors = f"{robust} standard errors" if robust else "standard errors"
+    beside = {"std.error": errors, "conf.int": "95% intervals", "p.value": "p-values"}[show]
+    by = f"; tests by {ddf or 'satterthwaite'}" if stars or show != "std.error" else ""
+    notes = [f"In parentheses: {beside}{by}."]
+    if stars:
+        notes.append("* p < 0.05, ** p < 0.01, *** p < 0.001")
+    effects = {frozenset(fit.params.index) for fit in fits if fit.reml}
+    if len(effects) > 1 or len({fit.reml for fit in fits}) > 1:
+        notes.append(
+            "REML likelihoods of models with other fixed effects, and of REML and ML, can't be "
+            "compared."
+        )
+    if not pd.Series([fit.converged for fit in fits]).all():
+        notes.append("Not all fits are certified to be optimal.")
+    return notes

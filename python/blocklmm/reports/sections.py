@@ -1,0 +1,170 @@
+"""Reports as sections of lines and tables, written as text, HTML, LaTeX or Markdown."""
+
+from __future__ import annotations
+
+import html as _html
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+Rows = Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a report.
+
+    Attributes
+    ----------
+    title : str
+    rows : sequence of sequence of str
+        A table of equally long rows, the first of which is its head; none, if empty.
+    lines : sequence of str
+        What stands below the table.
+    left : int
+        How many columns are set to the left, as text is; numbers go to the right.
+    last_left : bool
+        Whether the columns from the fifth on are, too.
+    indent : int
+        Spaces before the rows in text.
+    rules : frozenset of int
+        Rows of the body above which a line is drawn.
+    """
+
+    title: str = ""
+    rows: Rows = ()
+    lines: Sequence[str] = ()
+    left: int = 0
+    last_left: bool = False
+    indent: int = 0
+    rules: frozenset[int] = frozenset()
+
+    def is_left(self, column: int) -> bool:
+        """Tell whether a column is set to the left."""
+        return column < self.left or (self.last_left and column >= 4)
+
+
+class Report(str):
+    """A text that interpreters and notebooks show as it is, and its parts in other formats.
+
+    It is the text itself: ``print``, ``in`` and all else that texts do work.
+    """
+
+    __slots__ = ("sections",)
+    sections: tuple[Section, ...]
+
+    def __new__(cls, sections: Sequence[Section]) -> Report:  # noqa: D102
+        out = super().__new__(cls, "\n\n".join(filter(None, map(_text, sections))))
+        out.sections = tuple(sections)
+        return out
+
+    def __reduce__(self) -> tuple[type[Report], tuple[tuple[Section, ...]]]:
+        return Report, (self.sections,)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return self.as_html()
+
+    def as_text(self) -> str:
+        """Return the text as a plain str."""
+        return str(self)
+
+    def as_html(self) -> str:
+        """Return tables of HTML, without styles of their own."""
+        return "\n".join(map(_html_of, self.sections))
+
+    def as_latex(self) -> str:
+        """Return LaTeX: tables of the packages booktabs and amsmath, without a float round them."""
+        return "\n\n".join(map(_latex, self.sections))
+
+    def as_markdown(self) -> str:
+        """Return Markdown with pipe tables."""
+        return "\n\n".join(filter(None, map(_markdown, self.sections)))
+
+
+def _text(section: Section) -> str:
+    lines = [section.title] if section.title else []
+    if section.rows:
+        widths = [max(len(row[k]) for row in section.rows) for k in range(len(section.rows[0]))]
+        for number, row in enumerate(section.rows):
+            if number - 1 in section.rules:
+                lines.append("-" * (sum(widths) + len(widths) - 1))
+            cells = [
+                cell.ljust(width) if section.is_left(k) else cell.rjust(width)
+                for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ]
+            lines.append(" " * section.indent + " ".join(cells).rstrip())
+    return "\n".join([*lines, *section.lines])
+
+
+def _html_of(section: Section) -> str:
+    parts = [f"<p><b>{_html.escape(section.title)}</b></p>"] if section.title else []
+    if section.rows:
+
+        def row(tag: str, cells: Sequence[str]) -> str:
+            out = []
+            for k, cell in enumerate(cells):
+                side = "left" if section.is_left(k) else "right"
+                out.append(f'<{tag} style="text-align: {side}">{_html.escape(cell)}</{tag}>')
+            return f"<tr>{''.join(out)}</tr>"
+
+        head, *body = section.rows
+        parts += [
+            f"<table>\n<thead>{row('th', head)}</thead>\n<tbody>",
+            *(row("td", cells) for cells in body),
+            "</tbody>\n</table>",
+        ]
+    parts += [f"<p>{_html.escape(line)}</p>" for line in section.lines]
+    return "\n".join(parts)
+
+
+def _latex(section: Section) -> str:
+    parts = [f"\\textbf{{{_escaped(section.title)}}}\n"] if section.title else []
+    if section.rows:
+        head, *body = section.rows
+        sides = "".join("l" if section.is_left(k) else "r" for k in range(len(head)))
+        parts += [f"\\begin{{tabular}}{{{sides}}}", "\\toprule", _latex_row(head), "\\midrule"]
+        for number, cells in enumerate(body):
+            parts += ["\\midrule"] * (number in section.rules) + [_latex_row(cells)]
+        parts += ["\\bottomrule", "\\end{tabular}"]
+    parts += ["\n" * bool(parts) + _escaped(line) for line in section.lines]
+    return "\n".join(parts)
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join(map(_latex_cell, cells)) + r" \\"
+
+
+def _latex_cell(cell: str) -> str:
+    if re.fullmatch(r"[<(]*-\d.*", cell):  # a minus, not a hyphen
+        return "$" + re.sub(r"e(-?)0*(\d+)", r"\\cdot 10^{\1\2}", cell) + "$"
+    return _escaped(cell)
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    **{c: "\\" + c for c in "&%$#_{}"},
+}
+
+
+def _escaped(text: str) -> str:
+    return "".join(_LATEX.get(c, c) for c in text)
+
+
+def _markdown(section: Section) -> str:
+    parts = [f"**{section.title.rstrip(':')}**"] if section.title else []
+    if section.rows:
+        clean: Callable[[str], str] = lambda cell: cell.replace("|", "\\|") or " "  # noqa: E731
+        head, *body = section.rows
+        rule = [":---" if section.is_left(k) else "---:" for k in range(len(head))]
+        rows = [list(map(clean, head)), rule, *(list(map(clean, cells)) for cells in body)]
+        parts.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
+    parts += ["  \n".join(line.replace("|", "\\|") for line in section.lines)]
+    return "\n\n".join(filter(None, parts))
