@@ -1,6 +1,6 @@
 """Linear mixed-effects models on large data, from one pass over the rows."""
 
-from . import datasets
+from . import datasets, plot
 from .comparison.anova import anova
 from .comparison.exact import SimulatedTest, bootstrap_lrt, exact_lrt, exact_rlrt
 from .comparison.information_criteria import compare
@@ -63,6 +63,7 @@ __all__ = [
     "lmer",
     "lmer_many",
     "model_table",
+    "plot",
     "power",
     "ranova",
 ]

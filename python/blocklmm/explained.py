@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_LABELS = ((0.40, "poor"), (0.60, "fair"), (0.80, "good"))
+SCALE = ((0.40, "poor"), (0.60, "fair"), (0.80, "good"))  # words below these limits
+BEST = "excellent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def icc(variances: Variances) -> ICC:
     """Compute the intraclass correlation from the parts of the variance."""
     within = variances.total_random + variances.residual
     adjusted = variances.total_random / within
-    label = next((word for limit, word in _LABELS if adjusted < limit), "excellent")
+    label = next((word for limit, word in SCALE if adjusted < limit), BEST)
     return ICC(
         adjusted,
         variances.total_random / (within + variances.fixed),
