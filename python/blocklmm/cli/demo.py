@@ -1,23 +1,10 @@
-"""The command line: ``blocklmm demo``."""
+"""``blocklmm demo``."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
-
-from . import datasets
-from .comparison.anova import anova
-from .model import lmer
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the process's exit status."""
-    parser = argparse.ArgumentParser(prog="blocklmm", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("demo", help="fit the sleepstudy data and show what a fit offers")
-    parser.parse_args(arguments)
-    demo()
-    return 0
+from blocklmm import datasets
+from blocklmm.comparison.anova import anova
+from blocklmm.model import lmer
 
 
 def demo() -> None:

@@ -1,0 +1,212 @@
+"""CSV files as data frames, strictly: what is not plainly a table is refused in words."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import re
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from blocklmm.errors import DataError, labels_phrase
+from blocklmm.progress import progress_bar
+
+_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+_PIPES = ("/dev/stdin", "/dev/fd/")  # the latter of the shell's <(command)
+_NO_VALUE = ["", "NA", "NaN", "nan", "N/A", "n/a", "NULL", "null", "<NA>", "#N/A"]
+_WITH_COMMA = re.compile(r"[+-]?\d+,\d+")
+_MOST_LOOKED_AT = 200
+# pandas rounds numbers correctly from 3.1 on, and wants not to be asked to
+_ROUNDED = {"float_precision": "round_trip"} if pd.__version__.startswith(("2.", "3.0")) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class CsvFormat:
+    """How a CSV file is written; None where it is to be told from its name.
+
+    Attributes
+    ----------
+    sep, decimal : str or None
+    na : sequence of str
+        Texts that stand for no value, beside the usual ones.
+    encoding : str
+    """
+
+    sep: str | None = None
+    decimal: str | None = None
+    na: Collection[str] = ()
+    encoding: str = "utf-8"
+
+
+def is_csv(path: str) -> bool:
+    """Tell whether a path is read as CSV."""
+    return path == "-" or path.startswith(_PIPES) or _unpacked(path).endswith(_SUFFIXES)
+
+
+def read_csv(
+    path: str, form: CsvFormat, names: Collection[str], progress: bool | None = None
+) -> pd.DataFrame:
+    """Read a CSV file as a whole.
+
+    Parameters
+    ----------
+    path : str
+        Or ``-`` for standard input.
+    form : CsvFormat
+    names : collection of str
+        Columns that will be used, if they are there.
+    progress : bool, optional
+
+    Raises
+    ------
+    DataError
+        If it is not a table with a line of names.
+    OSError
+    """
+    name = "standard input" if path == "-" else repr(path)
+    sep = form.sep or ("\t" if _unpacked(path).endswith((".tsv", ".tab")) else ",")
+    open_again = _opener(path, progress)
+    shared: dict[str, Any] = {"sep": sep, "encoding": form.encoding, "skipinitialspace": True}
+    if path != "-" and path.lower().endswith(_PACKED):
+        shared["compression"] = "infer"
+    values: dict[str, Any] = {
+        "decimal": form.decimal or ".",
+        "keep_default_na": False,
+        "na_values": [*_NO_VALUE, *form.na],
+        "dtype_backend": "numpy_nullable",  # integers that may be missing stay exact
+        "low_memory": False,  # one type for all rows of a column
+        **_ROUNDED,
+    }
+    try:
+        _require_header(open_again, shared, name)
+        with open_again() as source:
+            table = pd.read_csv(source, **shared, **values)
+    except pd.errors.EmptyDataError:
+        raise DataError(f"{name} is empty") from None
+    except pd.errors.ParserError as error:
+        raise DataError(f"{name} can't be read as CSV: {_reason(error)}") from None
+    except UnicodeError:
+        raise DataError(
+            f"{name} is not text in {form.encoding}: give its --encoding, latin-1 for instance"
+        ) from None
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile) as error:
+        raise DataError(f"{name} can't be unpacked: {error}") from None
+    out = pd.DataFrame({column: _plain(table[column]) for column in table}, copy=False)
+    if form.decimal is None:
+        _require_points(out, names, name)
+    return out
+
+
+def _unpacked(path: str) -> str:
+    path = path.lower()
+    return next((path.removesuffix(end) for end in _PACKED if path.endswith(end)), path)
+
+
+def _opener(path: str, progress: bool | None) -> Callable[[], AbstractContextManager[Any]]:
+    """Return what gives the source from its first byte each time."""
+    if path == "-":
+        if sys.stdin is None:
+            raise DataError("there is no standard input to read")
+        content = sys.stdin.buffer.read()
+        return lambda: io.BytesIO(content)
+    with Path(path).open("rb") as file:  # whether it can be: pandas would take a URL for a file
+        if not Path(path).is_file():  # a pipe, of which the first bytes come once
+            content = file.read()
+            return lambda: io.BytesIO(content)
+    if path.lower().endswith(_PACKED):
+        return lambda: nullcontext(path)
+    return lambda: _counted(path, progress)
+
+
+class _Counting(io.FileIO):
+    """A file that tells how many bytes of it were read."""
+
+    def __init__(self, path: str, advance: Callable[[int], object]) -> None:
+        super().__init__(path)
+        self._advance = advance
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        """Read into a buffer."""
+        count = super().readinto(buffer)
+        self._advance(count or 0)
+        return count
+
+
+@contextmanager
+def _counted(path: str, progress: bool | None) -> Iterator[io.BufferedIOBase]:
+    """Open a file that is read with a progress bar."""
+    with (
+        progress_bar(Path(path).stat().st_size, "B", progress) as advance,
+        io.BufferedReader(_Counting(path, advance), 1 << 18) as file,
+    ):
+        yield file
+
+
+def _require_header(
+    open_again: Callable[[], AbstractContextManager[Any]], shared: dict[str, Any], name: str
+) -> None:
+    """Raise a DataError unless the first line holds the names of columns.
+
+    The second is looked at as well: where it has more fields than there are names, pandas would
+    take the first of them for labels of rows, and shift all others.
+    """
+
+    def first(n_rows: int) -> list[list[str]]:
+        with open_again() as source:
+            options = {**shared, "header": None, "dtype": str, "na_filter": False}
+            return [list(row) for row in pd.read_csv(source, nrows=n_rows, **options).to_numpy()]
+
+    (names,) = first(1)
+    others = [c for c in ",;\t|" if c in names[0]]
+    if len(names) == 1 and others:
+        shown = "tab" if others[0] == "\t" else f"'{others[0]}'"
+        raise DataError(
+            f"{name} has a single column {names[0]!r}: if its fields are separated otherwise, say "
+            f"--sep {shown}"
+        )
+    twice = sorted({column for column in names if column and names.count(column) > 1})
+    if twice:
+        raise DataError(f"two columns of {name} have the same name: {labels_phrase(twice)}")
+    first(2)
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).removeprefix("Error tokenizing data. C error: ").strip()
+    found = re.fullmatch(r"Expected (\d+) fields in line (\d+), saw (\d+)", text)
+    if found is None:
+        return text
+    return f"line {found[2]} has {found[3]} fields, and there are {found[1]} columns"
+
+
+def _plain(column: pd.Series[Any]) -> Any:
+    """Return a column as NumPy holds it, where that loses nothing."""
+    dtype = column.dtype
+    if isinstance(dtype, pd.StringDtype) or not hasattr(dtype, "numpy_dtype"):
+        return column
+    if dtype.kind == "f":
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    return column if column.isna().any() else column.to_numpy(dtype=dtype.numpy_dtype)
+
+
+def _require_points(table: pd.DataFrame, names: Collection[str], name: str) -> None:
+    """Raise a DataError where numbers with commas would be taken for categories."""
+    for column in table:
+        if column not in names or not isinstance(table[column].dtype, pd.StringDtype):
+            continue
+        values = table[column].dropna().head(_MOST_LOOKED_AT)
+        if len(values) and all(map(_WITH_COMMA.fullmatch, values)):
+            raise DataError(
+                f"column {column!r} of {name} holds numbers with commas, {values.iloc[0]!r}: say "
+                "--decimal , if these are decimal commas, or --decimal . if they are labels"
+            )

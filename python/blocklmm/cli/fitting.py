@@ -1,0 +1,199 @@
+"""``blocklmm fit``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from blocklmm.errors import DataError, OptionError
+from blocklmm.fit import LinearMixedFit
+from blocklmm.formula import names_of, parse
+from blocklmm.model import lmer
+from blocklmm.optimize import FitOptions
+from blocklmm.replacing import replacing
+from blocklmm.sufficient_statistics import SufficientStatistics
+
+from .data import csv_format, opened, require_readable
+from .fit_json import fit_values
+from .kept_model import keep
+from .outputs import as_json, real_path, require_writable, write_rows, write_tables, write_text
+
+UNCERTIFIED = 3
+_LEVELS_AT_A_TIME = 1 << 17
+
+
+def run(options: argparse.Namespace) -> int:
+    """Fit a model, print its summary and write what is asked for.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    _require_sense(options)
+    reads = require_readable(options.data)
+    names = ("out", "ranef", "fitted", "plot", "save")
+    require_writable({f"--{name}": getattr(options, name) for name in names}, [reads])
+    caterpillar = _caterpillar() if options.plot else None
+    progress = False if options.quiet else None
+    rows = opened(
+        options.data, csv_format(options), columns_of(options.formula, options.weights), progress
+    )
+    fit = fitted(options.formula, rows, options, progress)
+    try:
+        if not options.quiet and options.out != "-":
+            print(fit.summary(ddf=options.ddf), flush=True)
+    finally:  # files are written even if nobody reads the summary
+        _write(options, fit, rows, caterpillar, progress)
+    return 0 if fit.converged else UNCERTIFIED
+
+
+def fitted(
+    formula: str, rows: Any, options: argparse.Namespace, progress: bool | None = None
+) -> LinearMixedFit:
+    """Fit a model as a command's options have it.
+
+    Parameters
+    ----------
+    formula : str
+    rows : DataFrame or path
+    options : argparse.Namespace
+    progress : bool, optional
+    """
+    return lmer(
+        formula,
+        rows,
+        reml=options.reml is not False,
+        weights=options.weights,
+        missing=options.missing or "drop",
+        progress=progress,
+        options=fit_options(options),
+    )
+
+
+def fit_options(options: argparse.Namespace) -> FitOptions:
+    """Return how a command's options want a model to be fitted."""
+    return FitOptions(n_threads=options.threads, max_evaluations=options.max_evaluations)
+
+
+def columns_of(formula: str, weights: str | None) -> frozenset[str]:
+    """Return the names of columns that a model may read.
+
+    Raises
+    ------
+    FormulaError
+    """
+    return names_of(parse(formula), {"weights": weights})
+
+
+def _require_sense(options: argparse.Namespace) -> None:
+    """Raise an OptionError for options that the model can't have, or a FormulaError."""
+    formula = parse(options.formula)
+    if options.ddf == "kenward-roger" and options.reml is False:
+        raise OptionError("--ddf kenward-roger adjusts REML estimates: leave --ml out")
+    for option in ("ranef", "plot"):
+        if getattr(options, option) and not formula.random:
+            raise OptionError(f"--{option} shows random effects, and the formula has none")
+
+
+def _write(
+    options: argparse.Namespace,
+    fit: LinearMixedFit,
+    rows: pd.DataFrame | str,
+    caterpillar: Callable[[LinearMixedFit], Any] | None,
+    progress: bool | None,
+) -> None:
+    if options.out:
+        values = fit_values(fit, options.data, options.weights, options.ddf, options.level)
+        write_text(options.out, as_json(values))
+    if options.ranef:
+        write_tables(options.ranef, _ranef(fit))
+    if options.fitted:
+        _write_fitted(options.fitted, fit, rows)
+    if options.save:
+        statistics = SufficientStatistics.from_data(
+            options.formula,
+            rows,
+            weights=options.weights,
+            missing=options.missing or "drop",
+            n_threads=options.threads,
+            progress=progress,
+        )
+        keep(options.save, statistics, fit.reml)
+    if caterpillar is not None:
+        _write_plot(options.plot, caterpillar(fit))
+
+
+def _ranef(fit: LinearMixedFit) -> Iterator[pd.DataFrame]:
+    """Return BLUPs with their conditional standard deviations, a row for each, in pieces."""
+    modes, errors = fit.ranef(), fit.ranef_sd()
+    for group, table in modes.items():
+        for start in range(0, len(table), _LEVELS_AT_A_TIME):
+            part = slice(start, start + _LEVELS_AT_A_TIME)
+            own = table.iloc[part]
+            labels = own.index.astype(str).to_numpy(dtype=object)
+            yield pd.DataFrame(
+                {
+                    "group": group,
+                    "level": np.repeat(labels, own.shape[1]),
+                    "term": np.tile(own.columns.to_numpy(dtype=object), len(own)),
+                    "estimate": own.to_numpy().ravel(),
+                    "std_error": errors[group].iloc[part].to_numpy().ravel(),
+                }
+            )
+
+
+def _write_fitted(path: str, fit: LinearMixedFit, rows: pd.DataFrame | str) -> None:
+    if isinstance(rows, str):
+        write_rows(path, fit.augment)
+        return
+    found = fit.augment()
+    assert found is not None
+    shown = found[[".fitted", ".fixed", ".resid"]].reindex(rows.index)
+    write_tables(path, [beside_columns(fit, rows, shown)])
+
+
+def beside_columns(fit: LinearMixedFit, rows: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns that a model reads, and what was found beside them.
+
+    Raises
+    ------
+    DataError
+        If one of the former is called as one of the latter.
+    """
+    read = [name for name in rows if name in fit._problem.design.names]
+    for name in found:
+        if name in read:
+            raise DataError(f"two columns would be called {name!r}: rename that of the data")
+    return rows[read].join(found)
+
+
+def _caterpillar() -> Callable[[LinearMixedFit], Any]:
+    """Return what draws the random effects; before the fit, which would be in vain without it."""
+    os.environ.setdefault("MPLBACKEND", "agg")  # no window
+    try:
+        found: Callable[[LinearMixedFit], Any] = importlib.import_module(
+            "blocklmm.plot"
+        ).caterpillar
+    except (ImportError, AttributeError) as error:
+        raise ImportError(f"--plot can't draw: {error}") from error
+    return found
+
+
+def _write_plot(path: str, drawn: Any) -> None:
+    """Write a figure, or that of some axes."""
+    while not hasattr(drawn, "savefig"):
+        drawn = drawn.figure if hasattr(drawn, "figure") else np.ravel(drawn)[0]
+    with replacing(real_path(path)) as file:
+        drawn.savefig(file, format=Path(path).suffix[1:].lower())
