@@ -1,5 +1,8 @@
 """Linear mixed-effects models on large data, from one pass over the rows."""
 
+from importlib import import_module as _import_module
+from typing import Any as _Any
+
 from . import datasets, plot
 from .comparison.anova import anova
 from .comparison.exact import SimulatedTest, bootstrap_lrt, exact_lrt, exact_rlrt
@@ -68,3 +71,11 @@ __all__ = [
     "ranova",
 ]
 __version__ = "0.1.0"
+
+_OPTIONAL = ("marginaleffects", "sklearn")  # modules that need other packages
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _OPTIONAL:
+        return _import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -212,13 +212,6 @@ def test_a_folder_is_no_csv_file(run, folder):
     assert (ended.status, ended.lines) == (1, ["blocklmm: 'd.csv': Is a directory"])
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write anything")
-def test_files_that_may_not_be_read_or_written(run, folder):
-    DATA.to_csv(folder / "d.csv", index=False)
-    (folder / "d.csv").chmod(0)
-    assert run("fit", "d.csv", FORMULA).lines == ["blocklmm: 'd.csv': Permission denied"]
-
-
 def test_permissions_are_told(run, folder, monkeypatch):
     DATA.to_csv(folder / "d.csv", index=False)
 

@@ -135,7 +135,7 @@ class _Variables:
         self._categorised: set[str] = set()
         for source in sorted(design.needed_sources([*design.x_recipes, *self.offsets])):
             factor = design._factors[design.sources[source].factor]
-            self.names += _variables_of(factor)
+            self.names += variables_of(factor)
             if isinstance(factor, CategoryFactor):
                 if isinstance(factor.column, str):
                     self.levels[factor.column] = factor.levels
@@ -216,7 +216,7 @@ class _Variables:
         return pd.Index(out)
 
 
-def _variables_of(factor: Factor) -> Sequence[str]:
+def variables_of(factor: Factor) -> Sequence[str]:
     """Return the columns of data that a factor of the formula reads."""
     if isinstance(factor, CategoryFactor):
         return [factor.column] if isinstance(factor.column, str) else factor.column.variables
@@ -227,7 +227,7 @@ def _mixed_terms(design: Design, wanted: Sequence[str]) -> tuple[str, ...]:
     """Return the interactions of what is wanted with what is not."""
     out = []
     for term in design.formula.fixed:
-        read = {name for factor in term for name in _variables_of(design._factors[factor])}
+        read = {name for factor in term for name in variables_of(design._factors[factor])}
         if len(term) > 1 and read & set(wanted) and read - set(wanted):
             out.append(":".join(map(in_r, term)))
     return tuple(out)
