@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-import tomllib
 import warnings
+from importlib.metadata import entry_points
 
 import blocklmm as bl
 import numpy as np
@@ -102,8 +102,8 @@ def test_ctrl_c(folder):
 
 
 def test_the_entry_point_is_this_one():
-    with open(os.path.join(SOURCES, "..", "pyproject.toml"), "rb") as file:
-        assert tomllib.load(file)["project"]["scripts"] == {"blocklmm": "blocklmm.cli:main"}
+    (script,) = entry_points(group="console_scripts", name="blocklmm")
+    assert script.load() is main
 
 
 def test_demo(run):
