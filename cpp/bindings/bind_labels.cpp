@@ -56,7 +56,7 @@ py::tuple state_of(const TextLabels& self) {
   return py::make_tuple(py::bytes(self.bytes()), array_of(self.ends()));
 }
 
-TextLabels restored(const py::tuple& state) {
+TextLabels restored_labels(const py::tuple& state) {
   const auto bytes = state[0].cast<std::string_view>();
   TextLabels out;
   std::size_t begin = 0;
@@ -115,8 +115,8 @@ void bind_labels(py::module_& module) {
           },
           py::arg("numbers"))
       .def("state", &state_of)
-      .def_static("restored", &restored, py::arg("state"))
-      .def(py::pickle(&state_of, &restored));
+      .def_static("restored", &restored_labels, py::arg("state"))
+      .def(py::pickle(&state_of, &restored_labels));
 }
 
 }  // namespace blocklmm::python

@@ -123,20 +123,25 @@ def project(u, J, sizes):
         L = np.linalg.cholesky(J).T
         return u @ J @ u - nnls(L, L @ u)[1] ** 2
 
-    def point(v):  # by factors of the matrices
-        out, at = [], 0
-        for r in sizes:
+    def factors(v):
+        at = np.cumsum([r * (r + 1) // 2 for r in sizes])
+        for r, part in zip(sizes, np.split(v, at[:-1]), strict=True):
             L = np.zeros((r, r))
-            L[np.tril_indices(r)] = v[at : at + r * (r + 1) // 2]
-            at += r * (r + 1) // 2
-            out.append((L @ L.T)[np.triu_indices(r)])
-        return np.concatenate(out)
+            L[np.tril_indices(r)] = part
+            yield r, L
 
-    def distance(v):
-        return (point(v) - u) @ J @ (point(v) - u)
+    def distance(v):  # and its gradient, by factors of the matrices
+        off = np.concatenate([(L @ L.T)[np.triu_indices(r)] for r, L in factors(v)]) - u
+        slope, slopes = 2 * J @ off, []
+        for r, L in factors(v):
+            M = np.zeros((r, r))
+            M[np.triu_indices(r)], slope = np.split(slope, [r * (r + 1) // 2])
+            slopes.append(((M + M.T) @ L)[np.tril_indices(r)])
+        return off @ J @ off, np.concatenate(slopes)
 
     starts = np.random.default_rng(0).normal(size=(1, len(u)))
-    return u @ J @ u - min(minimize(distance, start, method="BFGS").fun for start in starts)
+    found = (minimize(distance, start, method="BFGS", jac=True) for start in starts)
+    return u @ J @ u - min(end.fun for end in found)
 
 
 @pytest.mark.parametrize("sizes", [[1, 1], [1, 1, 1], [1, 1, 1, 1], [2], [2, 1], [3]])
