@@ -9,7 +9,6 @@ from html.parser import HTMLParser
 import blocklmm as bl
 import numpy as np
 import pandas as pd
-import polars as pl
 import pytest
 from scipy import stats
 
@@ -96,16 +95,6 @@ def test_blups_and_coefficients_are_tidy():
     assert len(line.tidy("ran_vals")) == len(line.tidy("ran_coefs")) == 0
     with pytest.raises(bl.OptionError, match="about the fixed effects"):
         FIT.tidy("ran_vals", robust="CR2")
-
-
-@pytest.mark.parametrize("make", [pl.from_pandas, lambda d: pl.from_pandas(d).to_arrow()])
-def test_augmented_rows_of_other_frames(make):
-    fit = bl.lmer("Reaction ~ Days + (Days | Subject)", make(SLEEP))
-    found, expected = fit.augment(), FIT.augment()
-    assert list(found) == list(expected)
-    for name in (".fitted", ".fixed", ".resid", "Reaction", "Days"):
-        np.testing.assert_allclose(found[name], expected[name], rtol=1e-12)
-    assert found["Subject"].astype(str).tolist() == expected["Subject"].astype(str).tolist()
 
 
 def test_augmented_rows_are_those_that_were_used():

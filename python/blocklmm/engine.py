@@ -34,6 +34,9 @@ class Engine:
     would_read : callable or None
         ``would_read(path)`` tells whether a file of that (real) path may be among what is read,
         where anything is known of it.
+    gives_frames : bool
+        Whether the tables are frames of the user's own library, of which tables of results are to
+        be, too.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Engine:
     total: int | None = None
     head: Callable[[list[str] | None], Any] | None = None
     would_read: Callable[[str], bool] | None = None
+    gives_frames: bool = False
 
 
 def ahead(batches: Iterator[Any], n_threads: int) -> Iterator[Any]:

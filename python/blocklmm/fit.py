@@ -15,6 +15,7 @@ from .errors import ConvergenceWarning, DataError, OptionError, warn
 from .fitted_diagnostics import FittedDiagnostics
 from .fitted_intervals import FittedIntervals
 from .inference.variance_errors import variance_errors
+from .native_tables import native
 from .optimize import FitOptions, minimize
 from .parameters import FloatArray
 from .problem import Problem
@@ -168,7 +169,7 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
         robust: str | None = None,
         level: float = 0.95,
         cluster: str | None = None,
-    ) -> pd.DataFrame:
+    ) -> Any:
         """Return the estimates as a table, with broom.mixed's columns.
 
         Parameters
@@ -194,8 +195,8 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
         Returns
         -------
         DataFrame
-            The column effect, and of fixed effects: term, estimate, std.error, statistic, df,
-            p.value, conf.low, conf.high.
+            In the library that the rows came in (:func:`blocklmm.lmer`). The column effect, and of
+            fixed effects: term, estimate, std.error, statistic, df, p.value, conf.low, conf.high.
 
             Of "ran_pars": group, term (``sd__x``, ``cor__x.y``, ``sd__Observation``), estimate,
             std.error, by the delta method from the exact Hessian of the criterion. These are NaN on
@@ -204,7 +205,8 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
 
             Of "ran_vals": group, level, term, estimate, std.error (given the data, the parameters
             taken as known), conf.low, conf.high by the normal distribution. Of "ran_coefs": group,
-            level, term, estimate.
+            level, term, estimate. Levels of several factors that are numbers and texts are texts,
+            except in pandas.
 
         Raises
         ------
@@ -216,19 +218,27 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
         if effects != "fixed" and not (ddf is None and robust is None and cluster is None):
             raise OptionError("ddf, robust and cluster are about the fixed effects")
         if effects == "ran_vals":
-            return _tidy.ran_vals(self.ranef(), self.ranef_sd(), level)
-        if effects == "ran_coefs":
-            return _tidy.ran_coefs(self.coef())
-        if effects != "fixed":
+            table = _tidy.ran_vals(self.ranef(), self.ranef_sd(), level)
+        elif effects == "ran_coefs":
+            table = _tidy.ran_coefs(self.coef())
+        elif effects != "fixed":
             self._warn_uncertified("standard errors of variance components")
-            return _tidy.ran_pars(self.varcorr, variance_errors(self, self._satterthwaite))
-        return _tidy.fixed(self, self._fixed_errors(ddf, robust, cluster), level)
+            table = _tidy.ran_pars(self.varcorr, variance_errors(self, self._satterthwaite))
+        else:
+            table = _tidy.fixed(self, self._fixed_errors(ddf, robust, cluster), level)
+        return native(table, self._problem.library)
 
-    def glance(self) -> pd.DataFrame:
-        """Return one row of figures that describe the fit."""
-        return _tidy.glance(self)
+    def glance(self) -> Any:
+        """Return one row of figures that describe the fit, with broom.mixed's columns.
 
-    def augment(self, out: str | os.PathLike[str] | None = None) -> pd.DataFrame | None:
+        Returns
+        -------
+        DataFrame
+            In the library that the rows came in (:func:`blocklmm.lmer`).
+        """
+        return native(_tidy.glance(self), self._problem.library)
+
+    def augment(self, out: str | os.PathLike[str] | None = None) -> Any:
         """Return the columns that the model reads, with what is fitted, as broom.mixed does.
 
         Parameters
@@ -240,9 +250,10 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
         Returns
         -------
         DataFrame or None
-            ``.fitted``, ``.fixed`` and ``.resid`` beside the columns, and the response where it is
-            no column itself; a row for each row used, indexed as the data are. A file has all rows,
-            with NaN where one was left out.
+            ``.fitted``, ``.fixed`` and ``.resid`` beside the columns, which are as they came, in
+            their library (:func:`blocklmm.lmer`), and the response where it is no column itself; a
+            row for each row used, in pandas indexed as the data are. A file has all rows, with NaN
+            where one was left out.
 
         Raises
         ------
@@ -254,11 +265,16 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
         if out is not None:
             self._write_fitted(out)
             return None
-        frame = self._problem.frame
-        labels = pd.RangeIndex(len(self._used)) if frame is None else frame.index
-        table = self._columns_read().set_axis(labels[self._used], axis=0)
+        table, frame, design = self._columns_read(), self._problem.frame, self._problem.design
+        if isinstance(table, pd.DataFrame):
+            labels = pd.RangeIndex(len(self._used)) if frame is None else frame.index
+            table = table.set_axis(labels[self._used], axis=0)
         return _tidy.augment(
-            table, self._problem.formula.response, self._response(), self._training
+            table,
+            self._problem.formula.response,
+            self._response(),
+            self._training,
+            is_of_rows=not design.has_array("response"),
         )
 
     def __repr__(self) -> str:

@@ -17,6 +17,7 @@ from .arguments import require_choice, require_count, require_level, require_see
 from .effects import FittedEffects
 from .errors import DataError, did_you_mean
 from .frames import Frame
+from .native_tables import chosen_rows, joined, native
 from .objective import blas_limit
 from .parameters import FloatArray
 from .parquet_output import write_parquet
@@ -199,7 +200,7 @@ class FittedRows(FittedEffects):
         interval: str | None = None,
         level: float = 0.95,
         out: str | os.PathLike[str] | None = None,
-    ) -> FloatArray | pd.DataFrame | None:
+    ) -> Any:
         """Predict the response.
 
         Parameters
@@ -224,7 +225,8 @@ class FittedRows(FittedEffects):
         Returns
         -------
         array of shape (n,), or DataFrame with columns mean, lower, upper
-            NaN for new rows that miss a value. With ``out`` nothing.
+            The latter with an interval, in the library of the rows that are predicted
+            (:func:`blocklmm.lmer`). NaN for new rows that miss a value. With ``out`` nothing.
 
         Raises
         ------
@@ -285,7 +287,7 @@ class FittedRows(FittedEffects):
         table = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
         if data is None and not self._used.all():
             table = table[self._used].reset_index(drop=True)
-        return table if interval is not None else table["mean"].to_numpy()
+        return native(table, rows.library) if interval else table["mean"].to_numpy()
 
     def _new_rows(self, data: Any, random: str, interval: str | None) -> Rows:
         """Return rows to predict for, of which the response need not be known."""
@@ -321,11 +323,14 @@ class FittedRows(FittedEffects):
 
         write_parquet(out, (self._with_columns(f, fitted(f)) for f in self._frames()))
 
-    def _columns_read(self) -> pd.DataFrame:
-        """Return the columns that the model reads, of the rows that were used."""
-        read = self._problem.design.names
-        chosen = [f.pandas([name for name in f.names if name in read]) for f in self._frames()]
-        return pd.concat(chosen, ignore_index=True)[self._used]
+    def _columns_read(self) -> Any:
+        """Return the columns that the model reads, of the rows that were used, in their library."""
+        read, library = self._problem.design.names, self._problem.library
+        tables = [
+            frame.table([name for name in frame.names if name in read], library)
+            for frame in self._frames()
+        ]
+        return chosen_rows(joined(tables), self._used)
 
     def _with_columns(self, frame: Frame, found: pd.DataFrame) -> Any:
         """Return the columns of a frame that the model reads, and what was found beside them."""

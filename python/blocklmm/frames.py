@@ -18,6 +18,7 @@ import pandas as pd
 
 from .arrow_arrays import arrow_texts, as_arrow, factorize, one_array
 from .errors import DataError, did_you_mean, labels_phrase
+from .native_tables import Library, native
 
 Array = npt.NDArray[Any]
 
@@ -157,6 +158,14 @@ class Frame:
         return self._native if is_pandas else self._native.to_native()
 
     @property
+    def library(self) -> Library:
+        """The library of tables about these rows: theirs, or pandas."""
+        if isinstance(self._native, pd.DataFrame):
+            return "pandas"
+        made_by = self._native.implementation
+        return "polars" if made_by.is_polars() else "pyarrow" if made_by.is_pyarrow() else "pandas"
+
+    @property
     def head(self) -> Frame:
         """The frame itself: as rows of a model, a frame is all there are."""
         return self
@@ -250,6 +259,14 @@ class Frame:
             places = [self.names.index(name) for name in names]
             return self._native.iloc[:, places].set_axis(list(names), axis=1)
         return pd.DataFrame(self._native.select(*names).to_pandas())
+
+    def table(self, names: Sequence[str], library: Library) -> Any:
+        """Return some columns as a table of a library: of the frame's own as they are."""
+        if library == "pandas":
+            return self.pandas(names)
+        if library == self.library:
+            return self._native.select(*names).to_native()
+        return native(self.pandas(names).reset_index(drop=True), library)
 
     def is_missing(self, name: str) -> bool:
         """Tell whether a column has no value in any row."""

@@ -14,6 +14,7 @@ from .errors import DataError
 from .fit import LinearMixedFit
 from .inference.fixed_effects.contrasts import read_contrasts
 from .inference.testing.tails import t_p_values
+from .native_tables import Library, native
 from .objective import Structure
 from .reading import Dropped
 from .reports import tidy as _tidy
@@ -59,6 +60,7 @@ class ManyFits:
     _coefficients: list[str]
     _structure: Structure
     _terms: list[tuple[str, tuple[str, ...]]]
+    _library: Library
 
     def __init__(self, fits: ResponseFits, estimates: Estimates) -> None:
         problem, names = fits.model.problem, fits.table.names
@@ -76,6 +78,7 @@ class ManyFits:
             _estimates=estimates,
             _fits=fits,
             _coefficients=fits.coefficients,
+            _library=problem.library,
             _structure=problem.structure,
             _terms=[
                 (factors[group].name, tuple(problem.design.z_names[s]))
@@ -201,7 +204,7 @@ class ManyFits:
             fits.table.column(number), str(fits.table.names[number]), self.reml, fits.options
         )
 
-    def contrast(self, L: Any, ddf: str = "satterthwaite", rhs: float = 0.0) -> pd.DataFrame:
+    def contrast(self, L: Any, ddf: str = "satterthwaite", rhs: float = 0.0) -> Any:
         """Estimate and test linear functions of the fixed effects, in all responses.
 
         Parameters
@@ -218,7 +221,8 @@ class ManyFits:
         DataFrame
             Columns response, contrast, estimate, std_error, df, statistic, p_value; the contrasts
             of a response follow each other. P-values are not adjusted for the number of responses:
-            ``scipy.stats.false_discovery_control`` does that.
+            ``scipy.stats.false_discovery_control`` does that. In the design's library
+            (:func:`blocklmm.lmer`).
 
         Raises
         ------
@@ -233,7 +237,7 @@ class ManyFits:
         std_error, df = self._errors(weights), self._df(weights, ddf)
         with np.errstate(divide="ignore", invalid="ignore"):
             statistic = (estimate - null) / std_error
-        return pd.DataFrame(
+        table = pd.DataFrame(
             {
                 **self._long("contrast", names),
                 "estimate": estimate.ravel(),
@@ -243,10 +247,11 @@ class ManyFits:
                 "p_value": t_p_values(statistic, df).ravel(),
             }
         )
+        return native(table, self._library)
 
     def to_frame(
         self, effects: str = "fixed", ddf: str = "satterthwaite", level: float = 0.95
-    ) -> pd.DataFrame:
+    ) -> Any:
         """Return the estimates as a tidy table, one row a response and parameter.
 
         Parameters
@@ -263,17 +268,18 @@ class ManyFits:
         -------
         DataFrame
             Of each response what :meth:`LinearMixedFit.tidy` gives, under its name in the column
-            response; variance components without standard errors.
+            response; variance components without standard errors. In the design's library
+            (:func:`blocklmm.lmer`).
         """
         require_choice("effects", effects, ("fixed", "random", "ran_pars"))
         if effects != "fixed":
-            return self._variance_components()
+            return native(self._variance_components(), self._library)
         require_choice("ddf", ddf, _DDF)
         identity = np.eye(len(self._coefficients))
         estimate, std_error = self._functions(identity), self._errors(identity)
         df = self._df(identity, ddf)
         columns = _tidy.tested(estimate, std_error, df, level)
-        return pd.DataFrame(
+        table = pd.DataFrame(
             {
                 "response": self.names.repeat(len(identity)),
                 "effect": "fixed",
@@ -281,12 +287,20 @@ class ManyFits:
                 **{name: values.ravel() for name, values in columns.items()},
             }
         )
+        return native(table, self._library)
 
-    def glance(self) -> pd.DataFrame:
-        """Return one row of figures a response: what :meth:`LinearMixedFit.glance` gives."""
+    def glance(self) -> Any:
+        """Return one row of figures a response: what :meth:`LinearMixedFit.glance` gives.
+
+        Returns
+        -------
+        DataFrame
+            Of pandas indexed by response; of another library, which the design's is, with a column
+            response before the others.
+        """
         found = self._estimates
         n_parameters = found.n_coefficients + found.theta.shape[1] + 1
-        return pd.DataFrame(
+        table = pd.DataFrame(
             {
                 "nobs": found.n_rows,
                 "sigma": found.sigma,
@@ -300,6 +314,7 @@ class ManyFits:
             },
             index=self._index,
         )
+        return native(table, self._library)
 
     def __repr__(self) -> str:
         counts = self.status.value_counts()

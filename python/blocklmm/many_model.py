@@ -109,7 +109,10 @@ class ManyModel:
                 unmet[text] = [*unmet.get(text, []), *levels]
             # which has again what the design was without before, if all its rows were dropped
             design, statistics = read(build(self.formula, self.frame, **self._columns, unmet=unmet))
-        return Problem(formula, design, statistics, "drop", n_threads, self._columns)
+        library = self.frame.library
+        return Problem(
+            formula, design, statistics, "drop", n_threads, self._columns, library=library
+        )
 
     def n_rows_with(self, values: FloatArray) -> int:
         """Return how many rows of the design have a response's value."""

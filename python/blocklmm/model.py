@@ -200,6 +200,7 @@ class LinearMixedModel:
                 n_threads,
                 self._columns,
                 self._keep_data,
+                self._rows.library,
             )
         return self._problem
 
@@ -239,6 +240,16 @@ def lmer(
     Returns
     -------
     LinearMixedFit
+
+    Notes
+    -----
+    ``tidy``, ``glance``, ``augment`` and intervals of ``predict`` are tables of polars where the
+    rows came in polars frames (also a LazyFrame, or an iterable of frames), and of pyarrow where
+    they came in pyarrow Tables; ``predict(data)`` goes by its own data. So are ``to_frame``,
+    ``contrast`` and ``glance`` of :func:`blocklmm.lmer_many`, by the design. From all else (paths,
+    DuckDB, Dask, dicts, statistics) they are of pandas. Results whose rows have labels, such as
+    ``params``, ``ranef()`` and ``conf_int()``, are always of pandas, and so is what ``to_frame()``
+    of tests, means and profiles gives.
 
     Examples
     --------

@@ -29,6 +29,7 @@ from .formula import Formula
 from .frames import Frame
 from .groups import check_groups
 from .machine import memory_limit
+from .native_tables import Library
 from .objective import Objective, Structure, Units
 from .optimize import FitOptions, Starts
 from .statistics import Core, RowStatistics
@@ -58,6 +59,8 @@ class Problem:
         The model's other arguments, for models of the same kind on other data.
     keep_data : bool
         Whether a pickle takes rows that are in memory with it.
+    library : Library
+        Of tables about the rows.
 
     Attributes
     ----------
@@ -91,8 +94,10 @@ class Problem:
         n_threads: int,
         arguments: Mapping[str, Any] | None = None,
         keep_data: bool = False,
+        library: Library = "pandas",
     ) -> None:
         self.formula, self.design, self.keep_data = formula, design, keep_data
+        self.library = library
         self.arguments = dict(arguments or {})
         self._rank_deficient = rank_deficient
         self.structure = Structure(tuple(design.blocks))
@@ -282,7 +287,15 @@ class Problem:
         """Return the same problem for other values of the response; NaN leaves a row out."""
         design = self.design.with_response(response)
         statistics = RowStatistics(design, frame, "drop", n_threads=1)
-        return Problem(self.formula, design, statistics, self._rank_deficient, 1, self.arguments)
+        return Problem(
+            self.formula,
+            design,
+            statistics,
+            self._rank_deficient,
+            1,
+            self.arguments,
+            library=self.library,
+        )
 
     def rows(self, used: npt.NDArray[np.bool_] | None) -> DesignRows:
         """Return the rows of X and Z, to be multiplied with responses; made once.

@@ -7,6 +7,7 @@ from math import inf
 from typing import Protocol, TypeVar, runtime_checkable
 
 from .frames import Frame
+from .native_tables import Library
 
 Found = TypeVar("Found")
 
@@ -22,6 +23,8 @@ class Rows(Protocol):
         Whether the rows can be read more than once.
     total : int or None
         How many rows there are, where that is known before they are read.
+    library : Library
+        Of tables about the rows.
     """
 
     @property
@@ -30,6 +33,8 @@ class Rows(Protocol):
     def is_rereadable(self) -> bool: ...  # noqa: D102
     @property
     def total(self) -> int | None: ...  # noqa: D102
+    @property
+    def library(self) -> Library: ...  # noqa: D102
     def frames(self, n_threads: int = 1) -> Iterator[Frame]:
         """Return the frames in order; whoever reads them may use so many threads."""
         ...

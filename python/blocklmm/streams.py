@@ -18,6 +18,7 @@ from .distributed.dask_rows import DaskRows
 from .engine import HEAD_ROWS, ROWS_A_BATCH, Engine
 from .errors import BlocklmmError, DataError, OptionError
 from .frames import Frame
+from .native_tables import Library
 from .parquet_input import dataset_rows, parquet_files
 from .rows import Rows, first_with_values
 
@@ -53,6 +54,7 @@ class Stream:
         self._rest: Iterator[Frame] | None = None
         self.head = self._found_head()
         self.head.known_names = engine.names or ()
+        self.library: Library = self.head.library if engine.gives_frames else "pandas"
         self._kinds: dict[str, str] = {}
         self._learn_kinds(self.head)
 
@@ -190,9 +192,9 @@ def _engine_of(data: Any) -> Engine | None:
         return _reader(data)
     if callable(data):
         read = _anew(data, "the function")
-        return Engine("the function's frames", read, None, is_rereadable=True)
+        return Engine("the function's frames", read, None, is_rereadable=True, gives_frames=True)
     if isinstance(data, Iterator):
-        return Engine("the iterator", lambda *_: data, None, is_rereadable=False)
+        return Engine("the iterator", lambda *_: data, None, False, gives_frames=True)
     if not isinstance(data, Iterable) or isinstance(data, np.ndarray):
         return None
     if isinstance(data, Collection):
@@ -206,9 +208,9 @@ def _engine_of(data: Any) -> Engine | None:
                 f"{type(wrong).__name__!r}, which is no table: give data frames, one chunk of rows "
                 "each"
             )
-        return Engine(f"the {kind} of frames", lambda *_: iter(data), None, is_rereadable=True)
+        return Engine(f"the {kind} of frames", lambda *_: iter(data), None, True, gives_frames=True)
     name = f"the {type(data).__name__!r}"
-    return Engine(name, _anew(data.__iter__, name), None, is_rereadable=True)
+    return Engine(name, _anew(data.__iter__, name), None, True, gives_frames=True)
 
 
 def _is_path(data: Any) -> bool:
@@ -289,7 +291,7 @@ def _polars(data: Any) -> Engine:
         names = data.collect_schema().names()
     except Exception as error:
         raise DataError(f"the Polars LazyFrame can't be read: {error}") from error
-    return Engine("the Polars LazyFrame", read, names, True, None, head, os.path.exists)
+    return Engine("the Polars LazyFrame", read, names, True, None, head, os.path.exists, True)
 
 
 def _duckdb(data: Any) -> Engine:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from blocklmm.errors import BlocklmmError, DataError
 from blocklmm.frames import Frame
+from blocklmm.native_tables import Library
 from blocklmm.rows import first_with_values
 
 from .graphs import computed, tree
@@ -43,6 +44,7 @@ class DaskRows:
 
     is_rereadable = True
     total: int | None = None
+    library: Library = "pandas"
 
     def __init__(
         self, data: Any, wanted: Collection[str], needed: Collection[str], groups: str = "auto"

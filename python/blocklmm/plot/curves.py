@@ -131,12 +131,9 @@ def growth_curves(
 
 def _of_rows(fit: LinearMixedFit, rows: list[IntArray]) -> list[tuple[FloatArray, ...]]:
     """Return for each group response, fitted and population values of its rows."""
-    table = fit.augment()
-    assert table is not None  # nothing is written to a file
     population = np.asarray(fit.predict(random="population"))
     of_row = np.cumsum(fit._used) - 1
-    response, fitted = fit._problem.formula.response, ".fitted"
-    parts = (table[response].to_numpy(), table[fitted].to_numpy(), population)
+    parts = (fit._response(), fit.fittedvalues, population)
     return [tuple(part[of_row[own]] for part in parts) for own in rows]
 
 

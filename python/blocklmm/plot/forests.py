@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from blocklmm.arguments import require_level
 from blocklmm.errors import DataError, InferenceError, OptionError, did_you_mean, labels_phrase
 from blocklmm.fit import LinearMixedFit
+from blocklmm.reports import tidy
 
 from .canvas import bare, given_or_new
 from .caterpillars import height_for
@@ -72,14 +73,13 @@ def fixed_effects(
     """
     require_fit(fit)
     chosen = _chosen(fit, terms)
-    table = fit.tidy(ddf=ddf, robust=robust, cluster=cluster, level=require_level(level))
-    table = table.set_index("term").loc[chosen[::-1]]
+    errors = fit._fixed_errors(ddf, robust, cluster)
+    table = tidy.fixed(fit, errors, require_level(level)).set_index("term").loc[chosen[::-1]]
     estimate, low, high = (table[name].to_numpy() for name in ("estimate", "conf.low", "conf.high"))
     ax = given_or_new(ax, 6.0, height_for(len(table)))
     draw_intervals(ax, estimate, low, high, legend=False)  # which would hide one of few
     label_levels(ax, range(len(table)), table.index)
-    how = fit._fixed_errors(ddf, robust, cluster).name
-    note = f"{how}; filled: excludes 0"
+    note = f"{errors.name}; filled: excludes 0"
     x = f"estimate and {percent(level)} interval"
     describe(ax, f"{fit.response_name}: fixed effects", note, x=x)
     bare(ax)

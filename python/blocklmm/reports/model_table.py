@@ -12,6 +12,7 @@ from blocklmm.errors import OptionError, labels_phrase
 from blocklmm.fit import LinearMixedFit
 
 from .sections import Report, Section
+from .tidy import fixed as tidy_fixed
 from .tidy import parameter_names
 
 _STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
@@ -89,7 +90,7 @@ def _fixed(
 ) -> dict[str, str]:
     number = _decimals(digits)
     out = {}
-    for _, row in fit.tidy(ddf=ddf, robust=robust).iterrows():
+    for _, row in tidy_fixed(fit, fit._fixed_errors(ddf, robust), 0.95).iterrows():
         beside = {
             "std.error": number(row["std.error"]),
             "conf.int": f"{number(row['conf.low'])}, {number(row['conf.high'])}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from blocklmm.arguments import require_level
 from blocklmm.errors import DataError
 from blocklmm.inference.degrees_of_freedom.fixed_errors import FixedErrors
 from blocklmm.inference.testing.tails import t_p_values, t_quantiles
+from blocklmm.native_tables import names_of, with_columns
 from blocklmm.parameters import FittedParameters
 from blocklmm.predict import RowPredictions
 from blocklmm.varcorr import VarCorr
@@ -111,8 +113,12 @@ def _by_level(effect: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         )
         for name, table in tables.items()
     )
-    empty = pd.DataFrame(columns=["effect", "group", "level", "term", "estimate"])
-    return pd.concat(parts, ignore_index=True) if tables else empty
+    if tables:
+        return pd.concat(parts, ignore_index=True)
+    none = pd.Series(dtype=object)
+    return pd.DataFrame(
+        {"effect": none, "group": none, "level": none, "term": none, "estimate": []}
+    )
 
 
 def glance(fit: FittedParameters) -> pd.DataFrame:
@@ -133,14 +139,23 @@ def glance(fit: FittedParameters) -> pd.DataFrame:
 
 
 def augment(
-    columns: pd.DataFrame, name: str, response: FloatArray, fitted: RowPredictions
-) -> pd.DataFrame:
-    """Return the columns, the response under its name, and what is fitted of each row."""
+    columns: Any, name: str, response: FloatArray, fitted: RowPredictions, is_of_rows: bool
+) -> Any:
+    """Return a table of any library with the response under its name, and what is fitted of rows.
+
+    A response that is one of the columns stays as it is there, if it is of the rows: a refit's is
+    not.
+    """
+    known = names_of(columns)
+    added = {
+        name: response,
+        ".fitted": fitted.mean,
+        ".fixed": fitted.fixed,
+        ".resid": response - fitted.mean,
+    }
     for found in (".fitted", ".fixed", ".resid"):
-        if found in columns or name == found:
+        if found in known or name == found:
             raise DataError(f"two columns would be called {found!r}: rename that of the data")
-    out = columns.copy()
-    out[name] = response  # of a refit it is not that of the data
-    out[".fitted"], out[".fixed"] = fitted.mean, fitted.fixed
-    out[".resid"] = response - fitted.mean
-    return out
+    if is_of_rows and name in known:
+        del added[name]
+    return with_columns(columns, added)
