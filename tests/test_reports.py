@@ -153,6 +153,10 @@ def test_notebooks_show_tables():
     assert "<td>Subject</td>" in FIT.varcorr._repr_html_()
     assert "None" not in FIT.varcorr._repr_html_()
     assert "<table" in bl.anova(FIT)._repr_html_()
+    for shown in (FIT.profile("Days"), FIT.bootstrap(50, seed=1)):
+        cells = Cells(shown._repr_html_()).cells
+        assert "Days" in cells
+        assert set(cells) <= {*repr(shown).split(), ""}
 
 
 def test_columns_that_are_called_as_what_is_fitted():

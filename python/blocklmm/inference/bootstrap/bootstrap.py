@@ -160,10 +160,17 @@ class Bootstrap:
         return np.array(out)
 
     def __repr__(self) -> str:
+        return tables.text(*self._shown())
+
+    def _repr_html_(self) -> str:
+        return tables.html(*self._shown())
+
+    def _shown(self) -> tuple[pd.DataFrame, list[str]]:
+        """Return what is printed, and the notes below it."""
         failed = f", {self.n_failed} left out" if self.n_failed else ""
         head = f"{len(self.replicates.sigma)} replicates (seed {self.seed}{failed})"
         table = pd.concat([self.estimates.rename("estimate"), self.conf_int()], axis=1)
-        return tables.text(table, [head, "percentile limits of level 0.95"])
+        return table, [head, "percentile limits of level 0.95"]
 
 
 def bootstrap(

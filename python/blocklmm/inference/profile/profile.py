@@ -157,5 +157,10 @@ class Profile:
         )
 
     def __repr__(self) -> str:
-        note = f"profile of {len(self.parameters)} parameters: limits of level {self.level:g}"
-        return tables.text(self.conf_int(self.level), [note])
+        return tables.text(self.conf_int(self.level), self._notes())
+
+    def _repr_html_(self) -> str:
+        return tables.html(self.conf_int(self.level), self._notes())
+
+    def _notes(self) -> list[str]:
+        return [f"profile of {len(self.parameters)} parameters: limits of level {self.level:g}"]
