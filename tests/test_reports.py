@@ -159,6 +159,13 @@ def test_notebooks_show_tables():
         assert set(cells) <= {*repr(shown).split(), ""}
 
 
+def test_a_response_in_backticks_is_its_column():
+    data = SLEEP.rename(columns={"Reaction": "reaction time"})
+    found = bl.lmer("`reaction time` ~ Days + (1 | Subject)", data).augment()
+    assert list(found) == ["reaction time", "Days", "Subject", ".fitted", ".fixed", ".resid"]
+    np.testing.assert_array_equal(found["reaction time"], data["reaction time"])
+
+
 def test_columns_that_are_called_as_what_is_fitted():
     data = SLEEP.rename(columns={"Days": ".resid"})
     with pytest.raises(bl.DataError, match=r"two columns would be called '\.resid'"):

@@ -269,9 +269,11 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
         if isinstance(table, pd.DataFrame):
             labels = pd.RangeIndex(len(self._used)) if frame is None else frame.index
             table = table.set_axis(labels[self._used], axis=0)
+        response = self._problem.formula.response
+        column = response.strip("`")
         return _tidy.augment(
             table,
-            self._problem.formula.response,
+            column if column in design.names else response,
             self._response(),
             self._training,
             is_of_rows=not design.has_array("response"),
