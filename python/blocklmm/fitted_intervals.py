@@ -100,8 +100,8 @@ class FittedIntervals(FittedTests):
         Parameters
         ----------
         parameters : str or sequence of str, optional
-            Names as :meth:`conf_int` has them with ``method="profile"``; "theta_" stands for all
-            variance parameters, "beta_" for all fixed effects. By default all.
+            Names as :meth:`conf_int` has them with ``method="profile"``; ``"theta_"`` stands for
+            all variance parameters, ``"beta_"`` for all fixed effects. By default all.
         criterion : {"ML", "REML"}, optional
             By default variance parameters are profiled in the criterion that was fitted, fixed
             effects in the deviance. "ML" profiles all in the deviance, as lme4 does, about its

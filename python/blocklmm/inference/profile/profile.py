@@ -59,7 +59,7 @@ class ParameterProfile:
             array.setflags(write=False)
 
     def limit(self, side: int, threshold: float) -> float:
-        """Return the first value outward at which |zeta| is the threshold, or the range's end."""
+        """Return the first value outward where zeta reaches the threshold, or the range's end."""
         if np.isnan(self.estimate):
             return np.nan
         at = int(np.abs(self.value - self.estimate).argmin())
@@ -111,8 +111,8 @@ class Profile:
     def to_frame(self) -> pd.DataFrame:
         """Return one row a point: parameter, value, zeta, criterion.
 
-        Lines of zeta against value are straight where Wald's intervals are right; those of |zeta|
-        are the profile zeta plots of Bates et al. (2015).
+        Lines of zeta against value are straight where Wald's intervals are right; those of
+        ``|zeta|`` are the profile zeta plots of Bates et al. (2015).
         """
         frames = [
             pd.DataFrame(
