@@ -6,6 +6,7 @@ import functools
 import importlib
 import inspect
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -68,6 +69,7 @@ suppress_warnings = ["config.cache"]  # of autosummary_context, which is a funct
 html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "blocklmm"
+pygments_dark_style = "github-dark"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
@@ -91,6 +93,25 @@ def require_all(_: Sphinx, env: BuildEnvironment) -> None:
         raise ExtensionError(f"not in the reference: {', '.join(sorted(missing))}")
 
 
+def without_constructor(
+    _app: Sphinx, what: str, name: str, _obj: object, _options: object, arguments: str, result: str
+) -> tuple[str | None, str | None]:
+    """Leave out how a result is made: only these two classes are called by name."""
+    is_called = name in ("blocklmm.LinearMixedModel", "blocklmm.FitOptions")
+    return ("", None) if what == "class" and not is_called else (arguments, result)
+
+
+def keep_names_together(
+    _app: Sphinx, _what: str, _name: str, _obj: object, _options: object, lines: list[str]
+) -> None:
+    """Let attributes that are described together ("low, high : float") be one entry."""
+    for k, line in enumerate(lines):
+        if re.match(r"\w+(, \w+)+ : ", line) and "Attributes" in lines[:k]:
+            lines[k] = re.sub(r", (?=.* : )", ",", line)
+
+
 def setup(app: Sphinx) -> None:
-    """Register what is checked."""
+    """Register what is checked and how docstrings are read."""
     app.connect("env-check-consistency", require_all)
+    app.connect("autodoc-process-signature", without_constructor)
+    app.connect("autodoc-process-docstring", keep_names_together, priority=400)  # before napoleon
