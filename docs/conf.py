@@ -17,10 +17,8 @@ from sphinx.errors import ExtensionError
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
-# Kernels inherit where pages find their helpers, and the look of pictures.
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    filter(None, [os.environ.get("PYTHONPATH"), sys.path[0]])
-)
+# Kernels inherit where pages find this library and their helpers, and the look of pictures.
+os.environ["PYTHONPATH"] = os.pathsep.join([sys.path[0], str(Path(blocklmm.__file__).parents[1])])
 os.environ["MATPLOTLIBRC"] = str(HERE)
 
 project = "blocklmm"
