@@ -21,7 +21,7 @@ lint: $(VENV)/.installed-dev
 
 # Every block of code of every page is run; a failure, a warning or a dangling reference stops it.
 docs: $(VENV)/.installed-docs
-	$(BIN)/python -m sphinx -W --keep-going -E -q -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -j 2 -W --keep-going -E -q -b html docs docs/_build/html
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/report.py $(ARGS)
@@ -39,9 +39,10 @@ $(VENV)/.installed-dev: $(VENV)/bin/python $(SOURCES)
 	  --config-settings=cmake.define.BLOCKLMM_STRICT=ON '.[test,lint]'
 	touch $@ $(VENV)/.installed
 
-$(VENV)/.installed-docs: $(VENV)/bin/python $(SOURCES)
-	$(BIN)/python -m pip install --quiet '.[docs]'
-	touch $@ $(VENV)/.installed
+# What the site needs beside what is installed: the library is not built again for it.
+$(VENV)/.installed-docs: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet 'blocklmm[docs]'
+	touch $@
 
 clean:
 	rm -rf build $(VENV) docs/_build docs/reference/generated
