@@ -1,4 +1,4 @@
-"""The documentation site: `make docs`, or `sphinx-build -W -n docs docs/_build/html`."""
+"""The documentation site: `make docs`, or `sphinx-build -W docs docs/_build/html`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from sphinx.errors import ExtensionError
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
-# Kernels inherit where pages find this library and their helpers, and the look of pictures.
-os.environ["PYTHONPATH"] = os.pathsep.join([sys.path[0], str(Path(blocklmm.__file__).parents[1])])
-os.environ["MATPLOTLIBRC"] = str(HERE)
+os.environ["MATPLOTLIBRC"] = str(HERE)  # the look of pictures
+os.environ["MPLBACKEND"] = "agg"
+os.environ["COLUMNS"] = "100"  # the width of the command line's help
 
 project = "blocklmm"
 author = "The blocklmm developers"
@@ -27,27 +27,17 @@ copyright = "the blocklmm developers"  # noqa: A001
 version = release = blocklmm.__version__
 
 extensions = [
-    "myst_nb",
+    "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
-    "guides",  # every python block of a page is run
+    "pages",  # every python block of a page is run
     "mathml",  # formulas without scripts or fonts from elsewhere
 ]
 exclude_patterns = ["_build", "_ext", "_templates"]
 templates_path = ["_templates"]
 
-# Pages. A cell that fails, or that writes to stderr, is a warning, and the build takes warnings for
-# errors. `-D nb_execution_mode=cache` runs only what has changed.
-nb_execution_mode = "force"
-nb_execution_timeout = 60
-nb_execution_raise_on_error = True
-nb_output_stderr = "warn"
-nb_merge_streams = True
-nb_code_prompt_show = "Show the code"
-nb_code_prompt_hide = "Hide the code"
-nb_render_markdown_format = "gfm"
 myst_enable_extensions = ["attrs_block", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
@@ -55,14 +45,17 @@ myst_heading_anchors = 3
 nitpicky = True
 nitpick_ignore_regex = [("py:class", r"(?!blocklmm\.).*")]
 autosummary_generate = True
-autosummary_context = {"properties": lambda name: properties_of(name)}
+autosummary_context = {
+    "methods_of": lambda name: methods_of(name),
+    "properties_of": lambda name: properties_of(name),
+}
 autodoc_typehints = "none"
 autodoc_default_options = {"member-order": "groupwise"}
 napoleon_google_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 add_module_names = False
-suppress_warnings = ["config.cache"]  # of autosummary_context, which is a function
+suppress_warnings = ["config.cache"]  # of autosummary_context, which holds functions
 
 html_math_renderer = "mathml"
 html_theme = "furo"
@@ -75,18 +68,30 @@ html_show_sphinx = False
 copybutton_exclude = ".linenos, .gp, .go"
 
 
+def methods_of(name: str) -> list[str]:
+    """Return the public methods of a class that are not another package's."""
+    found = inspect.getmembers(_class(name), inspect.isroutine)
+    modules = {key: getattr(value, "__module__", None) or "" for key, value in found}
+    return [key for key in modules if modules[key].startswith("blocklmm.") and key[0] != "_"]
+
+
 def properties_of(name: str) -> list[str]:
     """Return the public properties of a class; plain attributes stand in its docstring."""
-    module, _, owner = name.rpartition(".")
-    found = inspect.getmembers(getattr(importlib.import_module(module), owner))
     kinds = (property, functools.cached_property)
-    return [key for key, value in found if isinstance(value, kinds) and not key.startswith("_")]
+    found = inspect.getmembers(_class(name), lambda value: isinstance(value, kinds))
+    return [key for key, _ in found if not key.startswith("_")]
+
+
+def _class(name: str) -> type:
+    module, _, owner = name.rpartition(".")
+    return getattr(importlib.import_module(module), owner)
 
 
 def require_all(_: Sphinx, env: BuildEnvironment) -> None:
     """Raise if the reference lacks a public name."""
     known = env.domains["py"].objects
-    missing = {f"blocklmm.{name}" for name in blocklmm.__all__} - set(known)
+    public = [*blocklmm.__all__, *(f"plot.{name}" for name in blocklmm.plot.__all__)]
+    missing = {f"blocklmm.{name}" for name in public} - set(known)
     if missing:
         raise ExtensionError(f"not in the reference: {', '.join(sorted(missing))}")
 
@@ -94,9 +99,16 @@ def require_all(_: Sphinx, env: BuildEnvironment) -> None:
 def without_constructor(
     _app: Sphinx, what: str, name: str, _obj: object, _options: object, arguments: str, result: str
 ) -> tuple[str | None, str | None]:
-    """Leave out how a result is made: only these two classes are called by name."""
-    is_called = name in ("blocklmm.LinearMixedModel", "blocklmm.FitOptions")
+    """Leave out how a result is made: only these classes are called by name."""
+    is_called = name.endswith((".LinearMixedModel", ".FitOptions", ".MixedLMRegressor"))
     return ("", None) if what == "class" and not is_called else (arguments, result)
+
+
+def from_any_module(
+    _app: Sphinx, _what: str, _name: str, _obj: object, _options: object, lines: list[str]
+) -> None:
+    """Let docstrings of any module link to the package's classes by their names alone."""
+    lines[:] = [re.sub(r"(:\w+:`)(?=[A-Z])", r"\1.", line) for line in lines]
 
 
 def keep_names_together(
@@ -112,4 +124,5 @@ def setup(app: Sphinx) -> None:
     """Register what is checked and how docstrings are read."""
     app.connect("env-check-consistency", require_all)
     app.connect("autodoc-process-signature", without_constructor)
+    app.connect("autodoc-process-docstring", from_any_module)
     app.connect("autodoc-process-docstring", keep_names_together, priority=400)  # before napoleon

@@ -86,7 +86,7 @@ class MixedLMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     intercept_ : float
         Zero where the model has none.
     n_features_in_ : int
-    feature_names_in_ : array of str, shape (n_features_in_,)
+    feature_names_in_ : array of str, shape (``n_features_in_``,)
         Where all columns of X have names.
 
     Raises
