@@ -21,7 +21,7 @@ lint: $(VENV)/.installed-dev
 
 # Every block of code of every page is run; a failure, a warning or a dangling reference stops it.
 docs: $(VENV)/.installed-docs
-	$(BIN)/python -m sphinx -j 2 -W --keep-going -E -q -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -E -q -b html docs docs/_build/html
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/report.py $(ARGS)

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import blocklmm
+import pandas as pd
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.errors import ExtensionError
@@ -20,6 +21,7 @@ sys.path.insert(0, str(HERE / "_ext"))
 os.environ["MATPLOTLIBRC"] = str(HERE)  # the look of pictures
 os.environ["MPLBACKEND"] = "agg"
 os.environ["COLUMNS"] = "100"  # the width of the command line's help
+pd.set_option("display.max_rows", 100)
 
 project = "blocklmm"
 author = "The blocklmm developers"
@@ -111,13 +113,14 @@ def from_any_module(
     lines[:] = [re.sub(r"(:\w+:`)(?=[A-Z])", r"\1.", line) for line in lines]
 
 
-def keep_names_together(
+def keep_names(
     _app: Sphinx, _what: str, _name: str, _obj: object, _options: object, lines: list[str]
 ) -> None:
-    """Let attributes that are described together ("low, high : float") be one entry."""
+    """Let attributes that are described together be one entry, and keep the underscore of a_."""
     for k, line in enumerate(lines):
-        if re.match(r"\w+(, \w+)+ : ", line) and "Attributes" in lines[:k]:
-            lines[k] = re.sub(r", (?=.* : )", ",", line)
+        if "Attributes" in lines[:k] and (names := re.match(r"\w+(, \w+)*(?= : )", line)):
+            kept = names[0].replace(", ", ",").replace("_,", "\\_,")
+            lines[k] = re.sub("_$", r"\\_", kept) + line[names.end() :]
 
 
 def setup(app: Sphinx) -> None:
@@ -125,4 +128,4 @@ def setup(app: Sphinx) -> None:
     app.connect("env-check-consistency", require_all)
     app.connect("autodoc-process-signature", without_constructor)
     app.connect("autodoc-process-docstring", from_any_module)
-    app.connect("autodoc-process-docstring", keep_names_together, priority=400)  # before napoleon
+    app.connect("autodoc-process-docstring", keep_names, priority=400)  # before napoleon
