@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from keyword import iskeyword
 from numbers import Integral
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import narwhals.stable.v1 as nw
 import numpy as np
@@ -33,6 +33,9 @@ from .errors import DataError, FormulaError, OptionError, warn
 from .fit import LinearMixedFit
 from .model import lmer
 from .optimize import FitOptions
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -72,7 +72,7 @@ def test_a_kept_model_is_fitted_as_it_was(run, sleep_csv, sleep):
         assert read_file("m.blmm")[0]["fit"] == {"reml": method == "--reml"}
         for again in ([], ["--ml"], ["--reml"]):
             ended = run("predict", "m.blmm", "new.csv", *again, "--interval", "confidence")
-            means[method, *again] = pd.read_csv(io.StringIO(ended.out))[".upper"].dropna()
+            means[(method, *again)] = pd.read_csv(io.StringIO(ended.out))[".upper"].dropna()
     ml, reml = (
         bl.lmer(SLOPES, sleep, reml=reml).predict(
             pd.read_csv("new.csv").dropna(), interval="confidence"
