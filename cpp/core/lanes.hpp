@@ -12,11 +12,12 @@
 // like scalar code, and each lane works on a row or a group of its own. Four of them: vectors wider
 // than the machine's registers are split, and GCC moves their halves through memory.
 //
-// BLOCKLMM_CLONES compiles a function once per instruction set and picks at load time. All it
-// calls must be inlined into it (BLOCKLMM_INLINE), or it would run code for the oldest machine.
+// BLOCKLMM_CLONES compiles a function once per instruction set and picks at load time, where the
+// compiler (GCC from 12 on) and the loader (glibc's) can. All it calls must be inlined into it
+// (BLOCKLMM_INLINE), or it would run code for the oldest machine.
 
 #define BLOCKLMM_INLINE inline __attribute__((always_inline))
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) && __GNUC__ >= 12
 #define BLOCKLMM_CLONES \
   __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else
