@@ -125,7 +125,9 @@ def _figures() -> Iterator[str]:
         figure.savefig(file, format="png")
         data = base64.b64encode(file.getvalue()).decode()
         width = round(100 * figure.get_figwidth())
-        image = f'<img src="data:image/png;base64,{data}" width="{width}" alt="{_alt(figure)}">'
+        style = f"max-width: max(100%, {0.75 * width:.0f}px)"
+        size = f'width="{width}" style="{style}"'
+        image = f'<img src="data:image/png;base64,{data}" {size} alt="{_alt(figure)}">'
         yield _raw(f'<div class="output">{image}</div>')
     plt.close("all")
 
