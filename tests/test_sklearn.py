@@ -368,3 +368,13 @@ def test_the_library_imports_no_optional_package():
     assert bl.sklearn.MixedLMRegressor is MixedLMRegressor
     with pytest.raises(AttributeError, match="no attribute 'skl'"):
         _ = bl.skl
+
+
+def test_columns_that_are_called_by_numbers():
+    table = pd.DataFrame({"0": ARRAY[:, 0], "2": ARRAY[:, 0] ** 2, "g": GROUPS})
+    model = MixedLMRegressor(group_column="g").fit(table, Y)
+    assert model.coef_names_.tolist() == ["0", "2"]
+    expected = bl.lmer("Reaction ~ Days + I(Days**2) + (1 | Subject)", SLEEP)
+    same(model.predict(table), expected.fittedvalues)
+    with pytest.raises(bl.FormulaError, match="a column called '1' for the intercept: rename it"):
+        MixedLMRegressor(group_column="g").fit(table.rename(columns={"2": "1"}), Y)

@@ -223,6 +223,8 @@ def _scan(text: str) -> tuple[list[int], list[tuple[int, int, int, int]]]:
             end = text.find(c, at + 1)
             if end < 0:
                 raise _error(text, at, f"this {c} is never closed")
+            if c == "`" and end == at + 1:
+                raise _error(text, at, "nothing stands between these backticks")
             at = end
         elif c in _OPEN:
             called = at > 0 and (text[at - 1].isalnum() or text[at - 1] in "_.`")
@@ -303,7 +305,8 @@ def _terms(part: _Part, text: str) -> list[Term]:
         raise _error(text, part.place(dot.start()), message)
     try:
         # a tilde that only formulaic sees, behind a "#": it would evaluate calls left of it
-        if any(t.kind is Token.Kind.OPERATOR and "~" in t.token for t in tokenize(part.text)):
+        tokens = list(tokenize(part.text))
+        if any(t.kind is Token.Kind.OPERATOR and "~" in t.token for t in tokens):
             raise ValueError("'~' stands among the terms")
         parsed = list(_PARSER.get_terms(part.text))
     except FormulaicError as error:
@@ -317,6 +320,10 @@ def _terms(part: _Part, text: str) -> list[Term]:
     except (SyntaxError, TypeError, ValueError) as error:
         what = "this" if isinstance(error, SyntaxError) else f"this ({error})"
         raise _error(text, part.place(0), f"{what} can't be read as terms of a formula") from None
+    for token in tokens:
+        if token.kind is Token.Kind.NAME and token.token == "1":
+            message = "formulaic takes a column called '1' for the intercept: rename it"
+            raise _error(text, part.place(token.source_start or 0), message)
     order: dict[str, int] = {}
     for term in parsed:
         for factor in term.factors:
