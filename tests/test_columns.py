@@ -389,6 +389,13 @@ def test_names_with_spaces():
     assert fit.ranef()["my g"].columns.tolist() == ["(Intercept)", "my x"]
 
 
+def test_categories_of_expressions_with_such_names():
+    data = DATA.rename(columns={"x": "my x", "z": "my z"})
+    found = fixed_columns("y ~ C(`my x` * `my z` > 0) + (1 | g)", data)
+    name = "C(`my x` * `my z` > 0)[T.1]"
+    assert_columns(found, {"Intercept": one, name: (x * z > 0).astype(float)})
+
+
 def test_dependent_columns_are_dropped_and_named():
     data = DATA.assign(x2=2 * x - 1, c=3.0, zero=0.0)
     fit = bl.lmer("y ~ x + x2 + z + c + zero + (1 | g)", data)

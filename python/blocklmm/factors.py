@@ -197,8 +197,8 @@ def parse_category(text: str) -> tuple[str, Contrasts | None]:
     if not isinstance(call, ast.Call) or not call.args:
         raise FormulaError(f"{text!r} names no column")
     inner = ast.unparse(call.args[0])
-    if inner == "_quoted_":
-        inner = quoted[0]
+    names = iter(quoted)
+    inner = re.sub("_quoted_", lambda _: next(names), inner)
     given = [*call.args[1:], *(k.value for k in call.keywords if k.arg == "contrasts")]
     unknown = [k.arg for k in call.keywords if k.arg != "contrasts"]
     if unknown or len(given) > 1:
