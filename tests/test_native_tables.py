@@ -221,6 +221,8 @@ def test_many_responses():
             assert type(found) is kind
             np.testing.assert_equal(values(found), values(of_pandas))
         assert list(fits.params) == ["Intercept", "Days"]
+        numbered = bl.lmer_many("~ Days + (1 | Subject)", design, Y)
+        assert values(numbered.glance())["response"] == [0, 1, 2]
         assert type(pickle.loads(pickle.dumps(fits)).glance()) is kind
 
 

@@ -17,12 +17,12 @@ Library = Literal["pandas", "polars", "pyarrow"]
 def native(table: pd.DataFrame, library: Library) -> Any:
     """Return a table of pandas' as one of a library.
 
-    Row labels, if they are no numbers, become the first column. NaN stays NaN: none of our tables
-    misses a value. pyarrow is needed for its own tables alone.
+    Row labels, unless they are numbers without a name, become the first column. NaN stays NaN: none
+    of our tables misses a value. pyarrow is needed for its own tables alone.
     """
     if library == "pandas":
         return table
-    if not isinstance(table.index, pd.RangeIndex):
+    if table.index.name is not None or not isinstance(table.index, pd.RangeIndex):
         table = table.reset_index()
     columns = {str(name): _series(str(name), table[name], library).to_native() for name in table}
     return nw.from_dict(columns, backend=library).to_native()
