@@ -72,8 +72,30 @@ def test_latex_tables_are_whole():
         rows = [line for line in body.splitlines() if line.endswith(r"\\")]
         assert all(row.count(" & ") == len(sides) - 1 for row in rows)
     assert "$-0.138$" in text
-    assert r"$<2\cdot 10^{-16}$" not in text  # no negative number
-    assert r"\textless{}2e-16" in text
+    assert r"$-2$*log" not in text  # a name
+    assert r"\textless{}$2 \cdot 10^{-16}$" in text
+
+
+def test_numbers_that_share_a_cell_of_latex_stay_apart():
+    """As $-0.2 0.3$ they would be set as one, as $0.1 -0.2$ as a difference."""
+    data = SLEEP.assign(u=np.tile([1.0, -1, 2, 0, 1], 36), w=np.tile([0.0, 3, 1, 1, -2, 5], 30))
+    fit = bl.lmer("Reaction ~ Days + (Days + u + w | Subject)", data)
+    corr = fit.varcorr["Subject"].corr
+    for row in (2, 3):
+        shown = " ".join(f"${v:.2f}$" if v < 0 else f"{v:.2f}" for v in corr[row, :row])
+        assert f"& {shown} \\\\" in fit.summary().as_latex()
+    assert (corr < 0).any()
+    table = bl.model_table(
+        bl.lmer("y ~ Days + (1 | Subject)", SLEEP.assign(y=-SLEEP["Reaction"])),
+        show="conf.int",
+        stars=True,
+        names=["2019-2020"],
+    )
+    intercept, days = table.sections[0].rows[1][1], table.sections[0].rows[2][1]
+    latex = table.as_latex()
+    for cell in (intercept, days):
+        assert re.sub(r"-[\d.]+", r"$\g<0>$", cell) in latex
+    assert "& 2019-2020 \\\\" in latex
 
 
 def test_blups_and_coefficients_are_tidy():

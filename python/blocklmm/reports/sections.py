@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html as _html
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 Rows = Sequence[Sequence[str]]
@@ -125,22 +125,36 @@ def _latex(section: Section) -> str:
     if section.rows:
         head, *body = section.rows
         sides = "".join("l" if section.is_left(k) else "r" for k in range(len(head)))
-        parts += [f"\\begin{{tabular}}{{{sides}}}", "\\toprule", _latex_row(head), "\\midrule"]
+        parts += [f"\\begin{{tabular}}{{{sides}}}", "\\toprule", _latex_row(map(_escaped, head))]
+        parts += ["\\midrule"]
         for number, cells in enumerate(body):
-            parts += ["\\midrule"] * (number in section.rules) + [_latex_row(cells)]
+            parts += ["\\midrule"] * (number in section.rules)
+            texts = (_escaped(c) if k < section.left else _numbers(c) for k, c in enumerate(cells))
+            parts += [_latex_row(texts)]
         parts += ["\\bottomrule", "\\end{tabular}"]
     parts += ["\n" * bool(parts) + _escaped(line) for line in section.lines]
     return "\n".join(parts)
 
 
-def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(map(_latex_cell, cells)) + r" \\"
+def _latex_row(cells: Iterable[str]) -> str:
+    return " & ".join(cells) + r" \\"
 
 
-def _latex_cell(cell: str) -> str:
-    if re.fullmatch(r"[<(]*-\d.*", cell):  # a minus, not a hyphen
-        return "$" + re.sub(r"e(-?)0*(\d+)", r"\\cdot 10^{\1\2}", cell) + "$"
-    return _escaped(cell)
+_NUMBER = re.compile(r"(?<![\w.])(-?)(\d+(?:\.\d*)?)(?:e([+-])0*(\d+))?(?![\w.])")
+
+
+def _numbers(cell: str) -> str:
+    """Return a cell of numbers, each by itself mathematics where it has a sign or a power of ten.
+
+    Those of one formula would lose the space between them, and "0.1 -0.2" would be a difference.
+    """
+    out, at = "", 0
+    for found in _NUMBER.finditer(cell):
+        minus, digits, sign, power = found.groups()
+        ten = rf" \cdot 10^{{{sign.strip('+')}{power}}}" if power else ""
+        number = f"${minus}{digits}{ten}$" if minus or ten else digits
+        out, at = out + _escaped(cell[at : found.start()]) + number, found.end()
+    return out + _escaped(cell[at:])
 
 
 _LATEX = {
