@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html as _html
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 Rows = Sequence[Sequence[str]]
 
@@ -54,6 +54,7 @@ class Report(str):
     sections: tuple[Section, ...]
 
     def __new__(cls, sections: Sequence[Section]) -> Report:  # noqa: D102
+        sections = [_on_lines(section) for section in sections]
         out = super().__new__(cls, "\n\n".join(filter(None, map(_text, sections))))
         out.sections = tuple(sections)
         return out
@@ -82,6 +83,14 @@ class Report(str):
     def as_markdown(self) -> str:
         """Return Markdown with pipe tables."""
         return "\n\n".join(filter(None, map(_markdown, self.sections)))
+
+
+def _on_lines(section: Section) -> Section:
+    """Return a section without line breaks, which labels of groups may have."""
+    rows = [[" ".join(cell.splitlines()) for cell in row] for row in section.rows]
+    return replace(
+        section, rows=rows, lines=[" ".join(line.splitlines()) for line in section.lines]
+    )
 
 
 def _text(section: Section) -> str:
@@ -172,13 +181,19 @@ def _escaped(text: str) -> str:
     return "".join(_LATEX.get(c, c) for c in text)
 
 
+# also "$", which notebooks take for mathematics; underscores within a word are plain ones
+_MARKDOWN = re.compile(r"[\\`*<|$]|(?<!\w)_|_(?!\w)|~(?=\S)")
+
+
+def _marked(text: str) -> str:
+    return _MARKDOWN.sub(r"\\\g<0>", text)
+
+
 def _markdown(section: Section) -> str:
-    parts = [f"**{section.title.rstrip(':')}**"] if section.title else []
+    parts = [f"**{_marked(section.title.rstrip(':'))}**"] if section.title else []
     if section.rows:
-        clean: Callable[[str], str] = lambda cell: cell.replace("|", "\\|") or " "  # noqa: E731
-        head, *body = section.rows
+        head, *body = [[_marked(cell) or " " for cell in row] for row in section.rows]
         rule = [":---" if section.is_left(k) else "---:" for k in range(len(head))]
-        rows = [list(map(clean, head)), rule, *(list(map(clean, cells)) for cells in body)]
-        parts.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
-    parts += ["  \n".join(line.replace("|", "\\|") for line in section.lines)]
+        parts.append("\n".join(f"| {' | '.join(row)} |" for row in [head, rule, *body]))
+    parts += ["  \n".join(map(_marked, section.lines))]
     return "\n\n".join(filter(None, parts))
