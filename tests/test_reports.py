@@ -170,6 +170,17 @@ def test_models_side_by_side():
     assert "REML and ML, can't be compared" in bl.model_table(line, FIT)
 
 
+def test_factors_of_later_models_stand_with_those_of_the_first():
+    line = bl.lmer("diameter ~ 1 + (1 | plate)", bl.datasets.load("Penicillin"))
+    both = bl.lmer("diameter ~ 1 + (1 | plate) + (1 | sample)", bl.datasets.load("Penicillin"))
+    rows = [row[0] for row in bl.model_table(line, both).sections[0].rows]
+    assert rows == [
+        "", "Intercept",
+        "plate: sd__(Intercept)", "sample: sd__(Intercept)", "Residual: sd__Observation",
+        "Observations", "Groups: plate", "Groups: sample", "Method", "Log-likelihood", "AIC", "BIC",
+    ]  # fmt: skip
+
+
 def test_what_stands_beside_estimates():
     one = FIT.tidy(ddf="kenward-roger").set_index("term").loc["Days"]
     interval = bl.model_table(FIT, show="conf.int", ddf="kenward-roger")
@@ -189,6 +200,9 @@ def test_tables_of_models_that_are_refused():
         bl.model_table(FIT, FIT, names=["a"])
     with pytest.raises(bl.OptionError, match="no fit has a fixed effect 'days'"):
         bl.model_table(FIT, labels={"days": "day"})
+    for digits in (-1, 2.5, "3"):
+        with pytest.raises(bl.OptionError, match="digits is a whole number from 0"):
+            bl.model_table(FIT, digits=digits)
     with pytest.raises(bl.OptionError, match=r"'std\.error'"):
         bl.model_table(FIT, show="se")
 

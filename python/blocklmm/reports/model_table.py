@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from blocklmm.arguments import require_choice
+from blocklmm.arguments import require_choice, require_count
 from blocklmm.errors import OptionError, labels_phrase
 from blocklmm.fit import LinearMixedFit
 
@@ -17,6 +17,9 @@ from .tidy import parameter_names
 
 _STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 _SHOWN = ("std.error", "conf.int", "p.value")
+# rows that stand below those of all factors, some of which the first fit may not have
+_RESIDUAL = ("Residual: sd__Observation",)
+_CRITERIA = ("Method", "Log-likelihood", "AIC", "BIC")
 
 
 def model_table(
@@ -59,7 +62,8 @@ def model_table(
     Raises
     ------
     OptionError
-        For no fits, or as many names as there are not fits.
+        For no fits, as many names as there are not fits, labels of what no fit has, and digits that
+        are none.
     """
     if not fits or not all(isinstance(fit, LinearMixedFit) for fit in fits):
         raise OptionError("give at least one fit, each a LinearMixedFit")
@@ -67,6 +71,7 @@ def model_table(
     if len(heads) != len(fits):
         raise OptionError(f"there are {len(fits)} fits and {len(heads)} names")
     require_choice("show", show, _SHOWN)
+    digits = require_count("digits", digits, least=0)
     fixed = [_fixed(fit, show, stars, ddf, robust, digits) for fit in fits]
     unknown = sorted(set(labels or ()) - {term for cells in fixed for term in cells})
     if unknown:
@@ -75,12 +80,15 @@ def model_table(
     figures = [_figures(fit, digits) for fit in fits]
     body: list[list[str]] = []
     rules = set()
-    for part in (fixed, random, figures):
+    for part, last in ((fixed, ()), (random, _RESIDUAL), (figures, _CRITERIA)):
         rows = list(dict.fromkeys(row for cells in part for row in cells))
+        rows.sort(key=lambda row: last.index(row) if row in last else -1)
         if body and rows:
             rules.add(len(body))
         called = (labels or {}) if part is fixed else {}
-        body += [[called.get(row, row), *(cells.get(row, "") for cells in part)] for row in rows]
+        body += [
+            [str(called.get(row, row)), *(cells.get(row, "") for cells in part)] for row in rows
+        ]
     notes = _notes(fits, show, stars, ddf, robust)
     return Report([Section("", [["", *heads], *body], notes, left=1, rules=frozenset(rules))])
 
