@@ -107,6 +107,59 @@ def test_identifiers_that_may_be_missing_stay_apart(run, folder):
     assert pd.read_csv("r.csv")["level"].tolist() == [first + k for k in range(5)]
 
 
+def test_identifiers_with_leading_zeros_are_texts(run, folder):
+    names = np.array(["007", "7", "07", "100", "0"])
+    labels = names[np.arange(30) // 6]
+    DATA.assign(g=labels).to_csv(folder / "d.csv", index=False)
+    arguments = ("--save", "m.blmm", "--ranef", "r.csv", "--fitted", "f.csv", "--out", "-")
+    told = json.loads(run("fit", "d.csv", FORMULA, *arguments).out)
+    expected = bl.lmer(FORMULA, DATA.assign(g=[f"g{label}" for label in labels]))
+    np.testing.assert_allclose(told["objective"], expected.objective, rtol=1e-12)
+    assert sorted(pd.read_csv("r.csv", dtype=str)["level"]) == sorted(names)
+    assert pd.read_csv("f.csv", dtype=str)["g"].tolist() == labels.tolist()
+    (folder / "new.csv").write_text("x,g\n0,07\n0,100\n")
+    predicted = pd.read_csv(io.StringIO(run("predict", "m.blmm", "new.csv").out), dtype=str)
+    mean = expected.coef()["g"].loc[["g07", "g100"], "Intercept"]
+    np.testing.assert_allclose(predicted[".mean"].astype(float), mean, rtol=1e-9)
+    assert predicted["g"].tolist() == ["07", "100"]
+    objectives = [
+        row["deviance"]
+        for row in json.loads(
+            run("compare", "d.csv", FORMULA, "y ~ 1 + (1 | g)", "--ml", "--out", "-").out
+        )["tests"]
+    ]
+    assert objectives[1] == pytest.approx(expected.refit_ml().objective, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [
+        ("7,9007199254740993,", "Int64"),
+        ("7,8,9", "int64"),
+        ("1.5,2,", "float64"),
+        ("True,false,true", "bool"),
+        ("a,1,", "string"),
+        ("05,1,NA", "string"),
+    ],
+)
+def test_labels_without_leading_zeros_are_what_other_columns_are(tmp_path, written, kind):
+    values = written.split(",")
+    rows = [f"{k},{value},{value}" for k, value in enumerate(values)]
+    (tmp_path / "d.csv").write_text("\n".join(["y,x,g", *rows]))
+    found = read_csv(str(tmp_path / "d.csv"), CsvFormat(), {"y", "x", "g"}, {"g"})
+    assert found["g"].dtype == kind
+    if "05" not in values:
+        pd.testing.assert_series_equal(found["g"], found["x"], check_names=False)
+
+
+def test_months_that_are_numbers_as_well_stay_numbers(run, folder):
+    months = [f"{k % 12 + 1:02d}" for k in range(96)]
+    y = np.random.default_rng(1).normal(size=96) + np.tile(np.arange(12) % 5, 8)
+    pd.DataFrame({"y": y, "m": months}).to_csv(folder / "d.csv", index=False)
+    told = json.loads(run("fit", "d.csv", "y ~ m + (1 | m)", "--out", "-").out)
+    assert [row["term"] for row in told["fixed_effects"]] == ["Intercept", "m"]
+
+
 def test_texts_for_no_value(run, folder):
     table = DATA.astype({"x": str})
     table.loc[2, "x"], table.loc[4, "x"] = "-", "N/A"

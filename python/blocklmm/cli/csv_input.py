@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import lzma
@@ -9,7 +10,7 @@ import re
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 _PIPES = ("/dev/stdin", "/dev/fd/")  # the latter of the shell's <(command)
 _NO_VALUE = ["", "NA", "NaN", "nan", "N/A", "n/a", "NULL", "null", "<NA>", "#N/A"]
 _WITH_COMMA = re.compile(r"[+-]?\d+,\d+")
+_PADDED = re.compile(r"[+-]?0\d[\d.]*")
 _MOST_LOOKED_AT = 200
 # pandas rounds numbers correctly from 3.1 on, and wants not to be asked to
 _ROUNDED = {"float_precision": "round_trip"} if pd.__version__.startswith(("2.", "3.0")) else {}
@@ -55,7 +57,11 @@ def is_csv(path: str) -> bool:
 
 
 def read_csv(
-    path: str, form: CsvFormat, names: Collection[str], progress: bool | None = None
+    path: str,
+    form: CsvFormat,
+    names: Collection[str],
+    labels: Collection[str] = (),
+    progress: bool | None = None,
 ) -> pd.DataFrame:
     """Read a CSV file as a whole.
 
@@ -66,6 +72,8 @@ def read_csv(
     form : CsvFormat
     names : collection of str
         Columns that will be used, if they are there.
+    labels : collection of str
+        Those that name groups and are nothing else: texts where one has a leading zero, as 007.
     progress : bool, optional
 
     Raises
@@ -91,7 +99,8 @@ def read_csv(
     try:
         _require_header(open_again, shared, name)
         with open_again() as source:
-            table = pd.read_csv(source, **shared, **values)
+            kinds: Any = dict.fromkeys(labels, "string")
+            table = pd.read_csv(source, dtype=kinds, **shared, **values)
     except pd.errors.EmptyDataError:
         raise DataError(f"{name} is empty") from None
     except pd.errors.ParserError as error:
@@ -102,7 +111,10 @@ def read_csv(
         ) from None
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile) as error:
         raise DataError(f"{name} can't be unpacked: {error}") from None
-    out = pd.DataFrame({column: _plain(table[column]) for column in table}, copy=False)
+    columns = {
+        name: _labels(table[name], values) if name in labels else table[name] for name in table
+    }
+    out = pd.DataFrame({name: _plain(column) for name, column in columns.items()}, copy=False)
     if form.decimal is None:
         _require_points(out, names, name)
     return out
@@ -187,6 +199,19 @@ def _reason(error: Exception) -> str:
     if found is None:
         return text
     return f"line {found[2]} has {found[3]} fields, and there are {found[1]} columns"
+
+
+def _labels(column: pd.Series[Any], values: Mapping[str, Any]) -> pd.Series[Any]:
+    """Return labels, which came as texts, as what other columns of such texts are.
+
+    As numbers 007 and 7 would be one group, and the results would name it as the file does not.
+    """
+    codes, texts = pd.factorize(column)
+    if any(map(_PADDED.fullmatch, texts)):
+        return column
+    written = pd.Series(texts).to_csv(index=False, header=["label"], quoting=csv.QUOTE_ALL)
+    found = pd.read_csv(io.StringIO(written), **values)["label"]
+    return pd.Series(found.array.take(codes, allow_fill=True))
 
 
 def _plain(column: pd.Series[Any]) -> Any:

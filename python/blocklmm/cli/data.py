@@ -34,7 +34,11 @@ def csv_format(options: argparse.Namespace) -> CsvFormat:
 
 
 def opened(
-    path: str, form: CsvFormat, names: Collection[str], progress: bool | None = None
+    path: str,
+    form: CsvFormat,
+    names: Collection[str],
+    labels: Collection[str],
+    progress: bool | None = None,
 ) -> pd.DataFrame | str:
     """Return a data frame of a CSV file, or a path that the library reads in chunks.
 
@@ -44,9 +48,11 @@ def opened(
     form : CsvFormat
     names : collection of str
         Columns that will be used, if they are there.
+    labels : collection of str
+        Those that name groups and are nothing else.
     progress : bool, optional
     """
-    return read_csv(path, form, names, progress) if is_csv(path) else path
+    return read_csv(path, form, names, labels, progress) if is_csv(path) else path
 
 
 def require_readable(path: str) -> Callable[[str], bool]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     caterpillar = _caterpillar() if options.plot else None
     progress = False if options.quiet else None
     rows = opened(
-        options.data, csv_format(options), columns_of(options.formula, options.weights), progress
+        options.data, csv_format(options), *columns_of([options.formula], options.weights), progress
     )
     fit = fitted(options.formula, rows, options, progress)
     try:
@@ -87,14 +88,22 @@ def fit_options(options: argparse.Namespace) -> FitOptions:
     return FitOptions(n_threads=options.threads, max_evaluations=options.max_evaluations)
 
 
-def columns_of(formula: str, weights: str | None) -> frozenset[str]:
-    """Return the names of columns that a model may read.
+def columns_of(
+    formulas: Iterable[str], weights: str | None
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the names of columns that models may read, and of those that only name groups.
 
     Raises
     ------
     FormulaError
     """
-    return names_of(parse(formula), {"weights": weights})
+    parsed = [parse(formula) for formula in formulas]
+    groups = {name for formula in parsed for term in formula.random for name in term.group}
+    others: set[str] = set()
+    for formula in parsed:
+        terms = tuple(replace(term, group=()) for term in formula.random)
+        others |= names_of(replace(formula, random=terms), {"weights": weights})
+    return frozenset(groups | others), frozenset(groups - others)
 
 
 def _require_sense(options: argparse.Namespace) -> None:

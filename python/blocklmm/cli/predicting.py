@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     reads += [require_readable(model[0])] if len(model) == 2 else []
     require_writable({"--out": options.out}, reads)
     fit = _fitted(model, form, options)
-    _write(options, fit, opened(new, form, fit._problem.design.names))
+    _write(options, fit, opened(new, form, fit._problem.design.names, _labels(fit)))
     return 0 if fit.converged else UNCERTIFIED
 
 
@@ -55,11 +55,18 @@ def _require_sense(options: argparse.Namespace) -> None:
 def _fitted(model: list[str], form: CsvFormat, options: argparse.Namespace) -> LinearMixedFit:
     if len(model) == 2:
         data, formula = model
-        rows = opened(data, form, columns_of(formula, options.weights))
+        rows = opened(data, form, *columns_of([formula], options.weights))
         return fitted(formula, rows, options)
     statistics, reml = kept(model[0])
     reml = reml if options.reml is None else options.reml
     return statistics.fit(reml=reml, options=fit_options(options))
+
+
+def _labels(fit: LinearMixedFit) -> frozenset[str]:
+    """Return the names of columns that only name groups."""
+    design = fit._problem.design
+    others = design.names_for([*design.x_recipes, *design.z_recipes, *design.offsets])
+    return frozenset(name for group in design.groups for name in group) - others
 
 
 def _write(options: argparse.Namespace, fit: LinearMixedFit, new: pd.DataFrame | str) -> None:
