@@ -30,6 +30,27 @@ _MOST_BITS = 1 << 16  # of a whole number: what Python computes in no time
 STATEFUL = {"poly", "scale", "center", "standardize", "bs", "cs", "cr", "cc"}
 """Functions that learn a state from the data."""
 
+# What answers True or False of a missing value too, where R has NA, and what asks for such.
+_TESTS = {
+    *(
+        "greater",
+        "greater_equal",
+        "less",
+        "less_equal",
+        "equal",
+        "not_equal",
+        "digitize",
+        "signbit",
+    ),
+    *("logical_and", "logical_or", "logical_xor", "logical_not"),
+    *("gt", "ge", "lt", "le", "eq", "ne", "between"),
+}
+_TESTS_FIRST = {"where", "select"}
+_SETTLES_MISSING = {
+    *("isnan", "isfinite", "isinf", "nan_to_num"),
+    *("isna", "isnull", "notna", "notnull", "fillna"),
+}
+
 # Columns, constants and arithmetic. Whatever else Python has, from attributes to comprehensions,
 # counts as the call of a function that nobody knows.
 _KNOWN_NODES = (
@@ -58,6 +79,9 @@ class Code:
         Columns and other names, those of functions left out.
     calls : set of str
         Functions that it calls.
+    tested : list of str
+        Columns that are compared, as in ``I(x > 3)`` or ``np.where(x > 3, 1, 0)``. Where they have
+        no value, it has none, unless it asks for that (``np.where(np.isnan(x), 0, x > 3)``).
     """
 
     text: str
@@ -65,6 +89,7 @@ class Code:
     texts: dict[str, str]
     names: list[str]
     calls: set[str]
+    tested: list[str]
 
     @property
     def is_rowwise(self) -> bool:
@@ -132,7 +157,9 @@ def read_code(text: str, names: Iterable[str]) -> Code:
         if isinstance(node, ast.Name) and id(node) not in functions
     ]
     used = [name for name in dict.fromkeys(found) if name not in lifted.texts and name != "np"]
-    return Code(code, columns, lifted.texts, used, calls)
+    told = {columns.get(name, name) for name in _tested(tree)}
+    tested = [name for name in used if name in told]
+    return Code(code, columns, lifted.texts, used, calls, tested)
 
 
 class _TextsLifted(ast.NodeTransformer):
@@ -210,6 +237,28 @@ def _calls(tree: ast.AST) -> set[str]:
         elif not isinstance(node, _KNOWN_NODES) and id(node) not in known:
             found.add("<other>")
     return found
+
+
+def _tested(tree: ast.AST) -> set[str]:
+    """Return the names that are compared, but for those that are asked for missing values."""
+    tested: set[str] = set()
+    settled: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            tested |= _names(node)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            called = node.func.attr
+            if called in _SETTLES_MISSING:
+                settled |= _names(node)
+            elif called in _TESTS:
+                tested |= _names(node)
+            elif called in _TESTS_FIRST and node.args:
+                tested |= _names(node.args[0])
+    return tested - settled
+
+
+def _names(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
 def _is_numpys(called: ast.expr) -> bool:

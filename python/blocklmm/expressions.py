@@ -285,7 +285,12 @@ def _evaluated(
         raise FormulaError(f"{text!r} can't be evaluated: {error}") from None
     except Exception as error:
         raise DataError(f"{text!r} can't be evaluated on these data: {error}") from error
-    return matrix.model_spec, np.asarray(matrix, dtype=np.float64)
+    values = np.asarray(matrix, dtype=np.float64)
+    if code.tested and len(values) == len(data):
+        unknown = data[code.tested].isna().any(axis=1).to_numpy()
+        if unknown.any():
+            values = np.where(unknown[:, None], np.nan, values)
+    return matrix.model_spec, values
 
 
 def _spec(code: Code, transforms: Mapping[str, Any]) -> ModelSpec:
