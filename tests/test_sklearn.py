@@ -17,6 +17,7 @@ from blocklmm.sklearn import MixedLMRegressor
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.exceptions import NotFittedError
+from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -217,6 +218,20 @@ def test_missing_values():
     same(np.delete(found, 3), expected.fittedvalues)
     numeric = MixedLMRegressor(missing="drop").fit(gaps[["Days"]], Y, groups=GROUPS)
     assert numeric.fit_.nobs == len(Y) - 1
+
+
+def test_the_score_is_of_rows_that_miss_no_value():
+    gaps = X.astype({"Days": float})
+    gaps.loc[3, "Days"] = np.nan
+    weights = np.arange(1.0, len(Y) + 1)
+    model = MixedLMRegressor(FORMULA, missing="drop").fit(gaps, Y)
+    whole, y, w = gaps.drop(index=3), Y.drop(index=3), np.delete(weights, 3)
+    same(model.score(gaps, Y, weights), r2_score(y, model.predict(whole), sample_weight=w))
+    same(model.score(gaps, Y.tolist()), r2_score(y, model.predict(whole)))
+    with pytest.raises(bl.DataError, match="nothing to score"):
+        model.score(gaps[3:4], Y[3:4])
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        model.score(gaps, Y[:-1])
 
 
 # -- pipelines, splits, searches -------------------------------------------------------------

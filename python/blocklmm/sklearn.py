@@ -245,7 +245,7 @@ class MixedLMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         sample_weight: npt.ArrayLike | None = None,
         groups: npt.ArrayLike | None = None,
     ) -> float:
-        """Return R squared of predictions.
+        """Return R squared of predictions; of the rows that have one, with ``missing="drop"``.
 
         Parameters
         ----------
@@ -254,8 +254,21 @@ class MixedLMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         sample_weight : array of shape (m,), optional
         groups : array of shape (m,), optional
             As for :meth:`predict`.
+
+        Raises
+        ------
+        DataError
+            If all rows miss a value.
         """
-        return float(r2_score(y, self.predict(X, groups), sample_weight=sample_weight))
+        predicted = self.predict(X, groups)
+        known = np.isfinite(predicted)
+        if known.all():
+            return float(r2_score(y, predicted, sample_weight=sample_weight))
+        check_consistent_length(X, y, sample_weight)
+        if not known.any():
+            raise DataError("all rows miss a value: there is nothing to score")
+        weights = None if sample_weight is None else np.asarray(sample_weight)[known]
+        return float(r2_score(np.asarray(y)[known], predicted[known], sample_weight=weights))
 
     def _require_parameters(self, groups: Any) -> None:
         require_choice("prediction", self.prediction, ("conditional", "population"))
@@ -297,7 +310,7 @@ class MixedLMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             names = names[:place] + names[place + 1 :]
         table = pd.DataFrame(self._numbers(X), columns=names, copy=False)
         if groups is not None:
-            table = table.assign(**{_free_name(_GROUPS, names): column_or_1d(groups)})
+            table = table.assign(**{_free_name(_GROUPS, names): _labels(groups)})
         return table
 
     def _numbers(self, X: Any) -> FloatArray:
