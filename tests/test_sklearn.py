@@ -234,6 +234,11 @@ def test_the_score_is_of_rows_that_miss_no_value():
         model.score(gaps, Y[:-1])
 
 
+def test_groups_of_several_columns_are_refused():
+    with pytest.raises(bl.DataError, match=r"groups are one label a row, .* shape \(180, 2\)"):
+        MixedLMRegressor().fit(ARRAY, Y, groups=np.column_stack([GROUPS, GROUPS]))
+
+
 # -- pipelines, splits, searches -------------------------------------------------------------
 
 

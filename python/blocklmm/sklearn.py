@@ -301,7 +301,7 @@ class MixedLMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             return X
         if _GROUPS in _names(X):
             raise OptionError(f"groups are given, and X has a column {_GROUPS!r} as well")
-        return _with_column(X, _GROUPS, column_or_1d(groups))
+        return _with_column(X, _GROUPS, _labels(groups))
 
     def _numeric_table(self, X: Any, names: list[str], groups: Any) -> pd.DataFrame:
         place = self._group_place(names)
@@ -410,6 +410,12 @@ def _split(X: Any, place: int) -> tuple[Any, Any]:
     frame = nw.from_native(X, eager_only=True)
     name = frame.columns[place]
     return frame[name].to_numpy(), frame.drop(name).to_native()
+
+
+def _labels(groups: Any) -> npt.NDArray[Any]:
+    if np.ndim(groups) == 2 and np.shape(groups)[1] > 1:
+        raise DataError(f"groups are one label a row, not an array of shape {np.shape(groups)}")
+    return np.asarray(column_or_1d(groups))
 
 
 def _with_column(table: Any, name: str, values: npt.NDArray[Any]) -> Any:
