@@ -53,6 +53,19 @@ def test_unknown_columns_are_named_with_the_nearest(make, formula, unknown, near
         bl.lmer(formula, frame)
 
 
+@pytest.mark.parametrize(
+    ("name", "right"), [("Intercept", "`Intercept`"), ("a[T.q]", "a + `a[T.q]`")]
+)
+def test_coefficients_of_one_name_are_refused(name, right):
+    """Which of them a table or a contrast means could not be told."""
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"y": rng.normal(size=40), name: rng.normal(size=40)})
+    data = data.assign(a=np.tile(["p", "q"], 20), g=np.arange(40) // 8)
+    with says(bl.DataError, f"several fixed effects would be called {name!r}: rename"):
+        bl.lmer(f"y ~ {right} + (1 | g)", data)
+    assert list(bl.lmer(f"y ~ 0 + `{name}` + (1 | g)", data).params.index) == [name]
+
+
 def test_no_guess_where_nothing_is_near():
     with says(bl.DataError, "no column 'weight'") as caught:
         bl.lmer("y ~ weight", DATA)

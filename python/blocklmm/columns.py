@@ -144,7 +144,13 @@ class _Builder:
             design.weight = self._single(weights, "weights")
 
         x = self._code_terms(formula.fixed)
-        design.x_names = [c.fixed_name for _, c in x]
+        design.x_names = names = [c.fixed_name for _, c in x]
+        if len(set(names)) < len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise DataError(
+                f"several fixed effects would be called {labels_phrase(twice)}: rename the columns "
+                "of the data that are called so"
+            )
         design.x_terms = [term for term, _ in x]
         design.ones = self._ones(formula.fixed, x)
         design.groups = list(dict.fromkeys(random.group for random in formula.random))
