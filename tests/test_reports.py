@@ -190,6 +190,23 @@ def test_what_stands_beside_estimates():
     assert f"{small.params['Days']:.3g}" in bl.model_table(small)
     robust = FIT.tidy(robust="CR2")["std.error"][1]
     assert f"({robust:.3f})" in bl.model_table(FIT, robust="CR2")
+    wide = FIT.tidy(level=0.8).set_index("term").loc["Days"]
+    found = bl.model_table(FIT, show="conf.int", level=0.8)
+    assert f"({wide['conf.low']:.3f}, {wide['conf.high']:.3f})" in found
+    assert "80% intervals" in found
+    assert "kenward-roger standard errors" in bl.model_table(FIT, ddf="kenward-roger")
+
+
+def test_errors_of_a_chosen_cluster():
+    crossed = bl.lmer("diameter ~ 1 + (1 | plate) + (1 | sample)", bl.datasets.load("Penicillin"))
+    error = crossed.tidy(robust="CR0", cluster="plate")["std.error"][0]
+    assert f"({error:.3f})" in bl.model_table(crossed, robust="CR0", cluster="plate")
+
+
+def test_rows_of_random_effects_can_be_renamed():
+    table = bl.model_table(FIT, labels={"Subject: sd__Days": "slopes"})
+    rows = {row[0]: row[1] for row in table.sections[0].rows}
+    assert rows["slopes"] == f"{FIT.varcorr['Subject'].sd[1]:.3f}"
 
 
 def test_tables_of_models_that_are_refused():
@@ -198,7 +215,7 @@ def test_tables_of_models_that_are_refused():
             bl.model_table(*wrong)
     with pytest.raises(bl.OptionError, match="2 fits and 1 names"):
         bl.model_table(FIT, FIT, names=["a"])
-    with pytest.raises(bl.OptionError, match="no fit has a fixed effect 'days'"):
+    with pytest.raises(bl.OptionError, match="no fit has a row 'days'"):
         bl.model_table(FIT, labels={"days": "day"})
     for digits in (-1, 2.5, "3"):
         with pytest.raises(bl.OptionError, match="digits is a whole number from 0"):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from blocklmm.arguments import require_choice, require_count
+from blocklmm.arguments import require_choice, require_count, require_level
 from blocklmm.errors import OptionError, labels_phrase
 from blocklmm.fit import LinearMixedFit
 
@@ -31,6 +31,8 @@ def model_table(
     ddf: str | None = None,
     robust: str | None = None,
     digits: int = 3,
+    cluster: str | None = None,
+    level: float = 0.95,
 ) -> Report:
     """Set several fits side by side.
 
@@ -41,15 +43,17 @@ def model_table(
     names : sequence of str, optional
         Heads of the columns; "(1)", "(2)", … by default.
     labels : mapping of str to str, optional
-        What fixed effects are to be called.
+        What rows of the fixed and random effects are to be called.
     show : {"std.error", "conf.int", "p.value"}
-        What stands in parentheses behind an estimate: its standard error, 95% interval or p-value.
+        What stands in parentheses behind an estimate: its standard error, interval or p-value.
     stars : bool
         Whether to mark p-values below 0.05, 0.01 and 0.001.
-    ddf, robust : str, optional
+    ddf, robust, cluster : str, optional
         Degrees of freedom and errors, as for :meth:`LinearMixedFit.tidy`.
     digits : int
         Decimals.
+    level : float
+        Of intervals.
 
     Returns
     -------
@@ -72,11 +76,15 @@ def model_table(
         raise OptionError(f"there are {len(fits)} fits and {len(heads)} names")
     require_choice("show", show, _SHOWN)
     digits = require_count("digits", digits, least=0)
-    fixed = [_fixed(fit, show, stars, ddf, robust, digits) for fit in fits]
-    unknown = sorted(set(labels or ()) - {term for cells in fixed for term in cells})
-    if unknown:
-        raise OptionError(f"labels: no fit has a fixed effect {labels_phrase(unknown)}")
+    level = require_level(level)
+    fixed = [
+        _fixed(tidy_fixed(fit, fit._fixed_errors(ddf, robust, cluster), level), show, stars, digits)
+        for fit in fits
+    ]
     random = [_random(fit, digits) for fit in fits]
+    unknown = set(labels or ()).difference(*fixed, *random)
+    if unknown:
+        raise OptionError(f"labels: no fit has a row {labels_phrase(sorted(unknown))}")
     figures = [_figures(fit, digits) for fit in fits]
     body: list[list[str]] = []
     rules = set()
@@ -85,20 +93,18 @@ def model_table(
         rows.sort(key=lambda row: last.index(row) if row in last else -1)
         if body and rows:
             rules.add(len(body))
-        called = (labels or {}) if part is fixed else {}
+        called = {} if part is figures else labels or {}
         body += [
             [str(called.get(row, row)), *(cells.get(row, "") for cells in part)] for row in rows
         ]
-    notes = _notes(fits, show, stars, ddf, robust)
+    notes = _notes(fits, show, stars, ddf, robust, level)
     return Report([Section("", [["", *heads], *body], notes, left=1, rules=frozenset(rules))])
 
 
-def _fixed(
-    fit: LinearMixedFit, show: str, stars: bool, ddf: str | None, robust: str | None, digits: int
-) -> dict[str, str]:
+def _fixed(table: pd.DataFrame, show: str, stars: bool, digits: int) -> dict[str, str]:
     number = _decimals(digits)
     out = {}
-    for _, row in tidy_fixed(fit, fit._fixed_errors(ddf, robust), 0.95).iterrows():
+    for _, row in table.iterrows():
         beside = {
             "std.error": number(row["std.error"]),
             "conf.int": f"{number(row['conf.low'])}, {number(row['conf.high'])}",
@@ -138,10 +144,19 @@ def _decimals(digits: int) -> Callable[[float], str]:
 
 
 def _notes(
-    fits: Sequence[LinearMixedFit], show: str, stars: bool, ddf: str | None, robust: str | None
+    fits: Sequence[LinearMixedFit],
+    show: str,
+    stars: bool,
+    ddf: str | None,
+    robust: str | None,
+    level: float,
 ) -> list[str]:
-    errors = f"{robust} standard errors" if robust else "standard errors"
-    beside = {"std.error": errors, "conf.int": "95% intervals", "p.value": "p-values"}[show]
+    adjusted = robust or (ddf if ddf == "kenward-roger" else None)
+    beside = {
+        "std.error": f"{adjusted} standard errors" if adjusted else "standard errors",
+        "conf.int": f"{100 * level:g}% intervals",
+        "p.value": "p-values",
+    }[show]
     by = f"; tests by {ddf or 'satterthwaite'}" if stars or show != "std.error" else ""
     notes = [f"In parentheses: {beside}{by}."]
     if stars:
