@@ -478,7 +478,9 @@ def _from_narwhals(name: str, series: nw.Series[Any]) -> Column:
 def require_numbers(column: Column, role: str) -> None:
     """Raise a DataError unless the column holds numbers."""
     if isinstance(column, Categories):
+        parsed = pd.to_numeric(pd.Series(column.levels, dtype=object), errors="coerce")
+        levels = column.levels[parsed.isna()]
+        held = labels_phrase(levels if len(levels) else column.levels, 3)
         raise DataError(
-            f"{role} {column.name!r} is not numeric: it holds {labels_phrase(column.levels, 3)}. "
-            "Convert it to numbers first"
+            f"{role} {column.name!r} is not numeric: it holds {held}. Convert it to numbers first"
         )

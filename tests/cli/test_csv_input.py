@@ -164,9 +164,10 @@ def test_texts_for_no_value(run, folder):
     table = DATA.astype({"x": str})
     table.loc[2, "x"], table.loc[4, "x"] = "-", "N/A"
     table.to_csv(folder / "d.csv", index=False)
-    ended = run("fit", "d.csv", "x ~ 1 + (1 | g)")
-    assert ended.status == 1
-    assert "the response 'x' is not numeric" in ended.err
+    for formula in ("x ~ 1 + (1 | g)", FORMULA, "y ~ log(x) + (1 | g)", "y ~ 1 + (x | g)"):
+        ended = run("fit", "d.csv", formula)
+        assert ended.status == 1
+        assert "column 'x' of 'd.csv' is numbers but for '-': say --na - if" in ended.err
     told = json.loads(run("fit", "d.csv", FORMULA, "--na", "-", "--na", "?", "--out", "-").out)
     assert told["dropped_rows"] == {"n_rows": 2, "by_column": {"x": 2}}
 
@@ -217,6 +218,61 @@ def test_decimal_commas_are_not_taken_for_categories(tmp_path):
     assert read(tmp_path / "d.csv", sep=";", decimal=".")["g"].tolist() == ["2,5", "3,5"]
     (tmp_path / "d.csv").write_text("y;other\n1;2,5\n")  # of no column that is used
     assert read(tmp_path / "d.csv", sep=";")["other"].tolist() == ["2,5"]
+
+
+@pytest.mark.parametrize("values", ["0;0,2;1", "7;8,;,5", "-1;+2,5e3;10"])
+def test_decimal_commas_beside_whole_numbers(run, folder, values):
+    rows = [f"{k},5;{values.split(';')[k % 3]};g{k % 4}" for k in range(24)]
+    (folder / "d.csv").write_text("\n".join(["y;x;g", *rows]))
+    for formula in (FORMULA, "x ~ 1 + (1 | g)", "y ~ 1 + (1 | x)"):
+        ended = run("fit", "d.csv", formula, "--sep", ";")
+        assert (ended.status, len(ended.lines)) == (1, 1)
+        assert "holds numbers with commas" in ended.err
+    ended = run("fit", "d.csv", FORMULA, "--sep", ";", "--decimal", ",", "--out", "-")
+    assert [row["term"] for row in json.loads(ended.out)["fixed_effects"]] == ["Intercept", "x"]
+
+
+@pytest.mark.parametrize(
+    ("strays", "form", "advice"),
+    [
+        ([".", "?"], {}, "but for '.', '?': say --na . --na '?' if that means no value"),
+        (["--"], {}, "say --na=-- if"),
+        (["n.d."], {}, "say --na n.d. if that means no value, write C(x) for categories"),
+        (["<0.1", "<0.2", "<0.3", "<0.4"], {}, "'<0.3', …: write C(x) for categories, or mend"),
+        (["-"], {"sep": ";", "decimal": ","}, "say --na - if that means no value, write"),
+        (["-", "1,5"], {"sep": ";"}, "say --na - if that means no value, --decimal , if these are"),
+    ],
+)
+def test_numbers_with_strays_are_not_taken_for_categories(tmp_path, strays, form, advice):
+    mark, sep = form.get("decimal", "."), form.get("sep", ",")
+    values = [f"{k}.25".replace(".", mark) for k in range(24)] + strays
+    (tmp_path / "d.csv").write_text("\n".join([f"y{sep}x", *(f"1{sep}{v}" for v in values)]))
+    with pytest.raises(DataError) as caught:
+        read_csv(str(tmp_path / "d.csv"), CsvFormat(**form), {"y", "x"}, plain={"x"})
+    assert advice in str(caught.value)
+
+
+def test_strays_of_categories_and_groups(run, folder):
+    doses = np.array(["1", "2", "3", "placebo"])[np.arange(30) % 4]
+    table = DATA.assign(x=doses, g=np.arange(30) // 5).astype({"g": str})
+    table.to_csv(folder / "d.csv", index=False)
+    formula = "y ~ factor(x) + (1 | g)"
+    assert run("fit", "d.csv", formula).err == ""
+    table.loc[0, "g"] = "?"
+    table.to_csv(folder / "d.csv", index=False)
+    ended = run("fit", "d.csv", formula)
+    assert ended.status == 0
+    assert ended.lines[0] == (
+        "blocklmm: warning: column 'g' of 'd.csv' is numbers but for '?': say --na '?' if that "
+        "means no value; it is a level now"
+    )
+
+
+def test_a_response_of_texts_shows_those_that_are_no_numbers(run, folder):
+    texts = [f"{k}" if k < 15 else f"{k} kg" for k in range(30)]
+    DATA.assign(y=texts).to_csv(folder / "d.csv", index=False)
+    ended = run("fit", "d.csv", FORMULA)
+    assert "the response 'y' is not numeric: it holds '15 kg', '16 kg', '17 kg', …" in ended.err
 
 
 @pytest.mark.parametrize(

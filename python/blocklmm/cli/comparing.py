@@ -32,9 +32,9 @@ def run(options: argparse.Namespace) -> int:
     """
     if len(options.formulas) < 2:
         raise OptionError("compare needs two formulas or more")
-    names, labels = columns_of(options.formulas, options.weights)
+    columns = columns_of(options.formulas, options.weights)
     require_writable({"--out": options.out}, [require_readable(options.data)])
-    rows = opened(options.data, csv_format(options), names, labels)
+    rows = opened(options.data, csv_format(options), *columns)
     fits = [fitted(formula, rows, options) for formula in options.formulas]
     tests, criteria = anova(*fits), compare(*fits)
     converged = {fit.formula: fit.converged for fit in fits}

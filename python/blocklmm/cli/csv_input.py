@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import re
+import shlex
 import sys
 import zipfile
 import zlib
@@ -19,16 +20,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from blocklmm.errors import DataError, labels_phrase
+from blocklmm.errors import DataError, labels_phrase, warn
 from blocklmm.progress import progress_bar
 
 _SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 _PIPES = ("/dev/stdin", "/dev/fd/")  # the latter of the shell's <(command)
 _NO_VALUE = ["", "NA", "NaN", "nan", "N/A", "n/a", "NULL", "null", "<NA>", "#N/A"]
-_WITH_COMMA = re.compile(r"[+-]?\d+,\d+")
+# by decimal mark; None where it was not told
+_NUMBER = {
+    mark: re.compile(rf"\s*[+-]?(\d+({found}\d*)?|{found}\d+)([eE][+-]?\d+)?\s*")
+    for mark, found in ((None, "[.,]"), (".", r"\."), (",", ","))
+}
 _PADDED = re.compile(r"[+-]?0\d[\d.]*")
-_MOST_LOOKED_AT = 200
+_MOST_STRAYS = 3
 # pandas rounds numbers correctly from 3.1 on, and wants not to be asked to
 _ROUNDED = {"float_precision": "round_trip"} if pd.__version__.startswith(("2.", "3.0")) else {}
 
@@ -61,6 +66,7 @@ def read_csv(
     form: CsvFormat,
     names: Collection[str],
     labels: Collection[str] = (),
+    plain: Collection[str] = (),
     progress: bool | None = None,
 ) -> pd.DataFrame:
     """Read a CSV file as a whole.
@@ -74,12 +80,14 @@ def read_csv(
         Columns that will be used, if they are there.
     labels : collection of str
         Those that name groups and are nothing else: texts where one has a leading zero, as 007.
+    plain : collection of str
+        Those that would be categories only because one of their values is no number.
     progress : bool, optional
 
     Raises
     ------
     DataError
-        If it is not a table with a line of names.
+        If it is not a table with a line of names, or numbers would be taken for categories.
     OSError
     """
     name = "standard input" if path == "-" else repr(path)
@@ -115,8 +123,9 @@ def read_csv(
         name: _labels(table[name], values) if name in labels else table[name] for name in table
     }
     out = pd.DataFrame({name: _plain(column) for name, column in columns.items()}, copy=False)
-    if form.decimal is None:
-        _require_points(out, names, name)
+    for column in out:
+        if column in names and isinstance(out[column].dtype, pd.StringDtype):
+            _require_texts(out[column], column in plain, form.decimal, name)
     return out
 
 
@@ -224,14 +233,38 @@ def _plain(column: pd.Series[Any]) -> Any:
     return column if column.isna().any() else column.to_numpy(dtype=dtype.numpy_dtype)
 
 
-def _require_points(table: pd.DataFrame, names: Collection[str], name: str) -> None:
-    """Raise a DataError where numbers with commas would be taken for categories."""
-    for column in table:
-        if column not in names or not isinstance(table[column].dtype, pd.StringDtype):
-            continue
-        values = table[column].dropna().head(_MOST_LOOKED_AT)
-        if len(values) and all(map(_WITH_COMMA.fullmatch, values)):
-            raise DataError(
-                f"column {column!r} of {name} holds numbers with commas, {values.iloc[0]!r}: say "
-                "--decimal , if these are decimal commas, or --decimal . if they are labels"
-            )
+def _require_texts(
+    column: pd.Series[str], is_plain: bool, decimal: str | None, name: str
+) -> None:
+    """Raise a DataError where numbers would be taken for categories, or warn of a level."""
+    values = column.dropna().unique()
+    strays = [value for value in values if not _NUMBER[decimal].fullmatch(value)]
+    n_numbers = len(values) - len(strays)
+    written = next((v for v in values if "," in v and v not in strays), None)
+    if decimal is not None:
+        written = None
+    if not strays and written is not None:
+        raise DataError(
+            f"column {column.name!r} of {name} holds numbers with commas, {written!r}: say "
+            "--decimal , if these are decimal commas, or --decimal . if they are labels"
+        )
+    if not 0 < len(strays) <= max(_MOST_STRAYS, n_numbers // 4) or n_numbers <= len(strays):
+        return
+    told = f"column {column.name!r} of {name} is numbers but for {labels_phrase(strays, 3)}: "
+    marks = [v for v in strays if not any(map(str.isalnum, v))]
+    given = strays if len(strays) <= _MOST_STRAYS else marks[:_MOST_STRAYS]
+    cures = [" ".join(map(_as_option, given)) + " if that means no value"] if given else []
+    if is_plain:
+        shown = column.name if str(column.name).isidentifier() else f"`{column.name}`"
+        cures += ["--decimal , if these are decimal commas"] if written is not None else []
+        raise DataError(
+            f"{told}{'say ' * bool(cures)}{', '.join([*cures, f'write C({shown}) for categories'])}"
+            ", or mend the file"
+        )
+    if marks:
+        warn(f"{told}say {cures[0]}; it is a level now")
+
+
+def _as_option(value: str) -> str:
+    quoted = shlex.quote(value)
+    return f"--na={quoted}" if value.startswith("-") and value != "-" else f"--na {quoted}"

@@ -38,6 +38,7 @@ def opened(
     form: CsvFormat,
     names: Collection[str],
     labels: Collection[str],
+    plain: Collection[str] = (),
     progress: bool | None = None,
 ) -> pd.DataFrame | str:
     """Return a data frame of a CSV file, or a path that the library reads in chunks.
@@ -50,9 +51,11 @@ def opened(
         Columns that will be used, if they are there.
     labels : collection of str
         Those that name groups and are nothing else.
+    plain : collection of str
+        Those that nothing says to be categories.
     progress : bool, optional
     """
-    return read_csv(path, form, names, labels, progress) if is_csv(path) else path
+    return read_csv(path, form, names, labels, plain, progress) if is_csv(path) else path
 
 
 def require_readable(path: str) -> Callable[[str], bool]:

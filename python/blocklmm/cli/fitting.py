@@ -15,7 +15,7 @@ import pandas as pd
 
 from blocklmm.errors import DataError, OptionError
 from blocklmm.fit import LinearMixedFit
-from blocklmm.formula import names_of, parse
+from blocklmm.formula import factors_of, names_in, names_of, parse, values_of
 from blocklmm.model import lmer
 from blocklmm.optimize import FitOptions
 from blocklmm.replacing import replacing
@@ -90,8 +90,10 @@ def fit_options(options: argparse.Namespace) -> FitOptions:
 
 def columns_of(
     formulas: Iterable[str], weights: str | None
-) -> tuple[frozenset[str], frozenset[str]]:
+) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     """Return the names of columns that models may read, and of those that only name groups.
+
+    The last are those that stand outside bars and ``C()``: nothing says that they are categories.
 
     Raises
     ------
@@ -100,10 +102,13 @@ def columns_of(
     parsed = [parse(formula) for formula in formulas]
     groups = {name for formula in parsed for term in formula.random for name in term.group}
     others: set[str] = set()
+    plain: set[str] = set()
     for formula in parsed:
         terms = tuple(replace(term, group=()) for term in formula.random)
         others |= names_of(replace(formula, random=terms), {"weights": weights})
-    return frozenset(groups | others), frozenset(groups - others)
+        values = [f for f in factors_of(formula) if not f.startswith("C(")]
+        plain.update(*map(names_in, [*values, *values_of(formula, weights)]))
+    return frozenset(groups | others), frozenset(groups - others), frozenset(plain)
 
 
 def _require_sense(options: argparse.Namespace) -> None:

@@ -39,7 +39,8 @@ DATA = """\
 data:
   A name that ends in .csv, .tsv or .txt (and .gz, .bz2, .xz, .zst or .zip) is a CSV file with a
   line of column names, read as a whole; so is '-', standard input. Empty fields, NA, NaN, N/A,
-  NULL, null, <NA> and #N/A are no value. Groups are texts where one of them has a leading zero:
+  NULL, null, <NA> and #N/A are no value, others with --na; a column of numbers that holds another
+  text is refused, unless it is in C(). Groups are texts where one of them has a leading zero:
   007 is not 7. Any other name is a Parquet file, a folder of them or a glob, as
   'rows/*.parquet'; it is read in chunks and may be larger than memory.
 """
