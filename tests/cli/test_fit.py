@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import types
 from pathlib import Path
 
 import blocklmm as bl
@@ -247,25 +246,57 @@ def test_names_that_are_not_plain_ascii(run, folder, sleep, column):
     assert set(pd.read_csv("r.csv")["term"]) == {"(Intercept)", column}
 
 
-class Figure:
-    def savefig(self, path, format):  # noqa: A002
-        path.write_text(f"a picture as {format}")
-
-
-class Axes:
-    def __init__(self):
-        self.figure = Figure()
-
-
-@pytest.mark.parametrize("drawn", [Figure(), Axes(), np.array([[Axes()]]), [Axes(), Axes()]])
-def test_plot(run, sleep_csv, folder, monkeypatch, drawn):
+@pytest.fixture
+def panels(monkeypatch):
+    """What is drawn, by caterpillar."""
     seen = []
-    module = types.ModuleType("blocklmm.plot")
-    module.caterpillar = lambda fit: (seen.append(fit), drawn)[1]
-    monkeypatch.setitem(sys.modules, "blocklmm.plot", module)
-    assert run("fit", sleep_csv, SLOPES, "--plot", "out.pdf").status == 0
-    assert (folder / "out.pdf").read_text() == "a picture as pdf"
-    assert seen[0].nobs == 180
+    drawn = bl.plot.caterpillar
+
+    def caterpillar(fit, factor, term, ax):
+        seen.append((factor, term))
+        return drawn(fit, factor, term, ax=ax)
+
+    monkeypatch.setattr("blocklmm.plot.caterpillar", caterpillar)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("suffix", "start"), [("pdf", b"%PDF"), ("png", b"\x89PNG"), ("SVG", b"<?xml")]
+)
+def test_plot(run, sleep_csv, folder, panels, suffix, start):
+    ended = run("fit", sleep_csv, SLOPES, "--plot", f"out.{suffix}")
+    assert (ended.status, ended.err) == (0, "")
+    assert (folder / f"out.{suffix}").read_bytes().startswith(start)
+    assert panels == [("Subject", "(Intercept)"), ("Subject", "Days")]
+
+
+@pytest.mark.parametrize(
+    ("random", "expected"),
+    [
+        ("(1 | g)", ["g (Intercept)"]),
+        ("(1 | h) + (1 | g)", ["h (Intercept)", "g (Intercept)"]),
+        ("(1 | h/g)", ["h (Intercept)", "g:h (Intercept)"]),
+        ("(x || h) + (x | g)", [f"{f} {e}" for f in "hg" for e in ("(Intercept)", "x")]),
+        ("(1 | g) + (1 | h) + (0 + x | g)", ["g (Intercept)", "g x", "h (Intercept)"]),
+    ],
+)
+def test_plot_of_several_factors_and_effects(run, folder, uneven, panels, random, expected):
+    uneven.assign(h=[f"h{k % 5}" for k in range(len(uneven))]).to_csv(folder / "d.csv", index=False)
+    ended = run("fit", "d.csv", f"y ~ x + {random}", "--plot", "out.png", "--quiet")
+    assert ended.status == 0
+    assert [" ".join(panel) for panel in panels] == expected
+    assert (folder / "out.png").exists()
+
+
+def test_plot_of_many_effects(run, folder, uneven, panels):
+    rng = np.random.default_rng(5)
+    table = pd.concat([uneven] * 4, ignore_index=True)
+    names = list("abcdefh")
+    table[names] = rng.normal(size=(len(table), len(names)))
+    table.to_csv(folder / "d.csv", index=False)
+    ended = run("fit", "d.csv", f"y ~ x + ({' + '.join(names)} || g)", "--plot", "p.png")
+    assert "blocklmm: warning: --plot shows the first 6 of 8 random effects" in ended.lines
+    assert [term for _, term in panels] == ["(Intercept)", *"abcde"]
 
 
 def test_plot_without_what_draws(run, sleep_csv, folder, monkeypatch):
@@ -354,18 +385,15 @@ def test_nothing_is_left_half_written(run, sleep_csv, folder, monkeypatch, error
         file.flush()
         raise error
 
-    class Broken(Figure):
-        def savefig(self, path, format):  # noqa: A002, ARG002
-            path.write_text("half of it")
-            raise error
+    def savefig(_, path, format):  # noqa: A002, ARG001
+        path.write_text("half of it")
+        raise error
 
     def text(path, *_, **__):
         path.write_bytes(b"half of it")
         raise error
 
-    module = types.ModuleType("blocklmm.plot")
-    module.caterpillar = lambda _: Broken()
-    monkeypatch.setitem(sys.modules, "blocklmm.plot", module)
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
     monkeypatch.setattr("pathlib.Path.write_text", text)
     monkeypatch.setattr(pd.DataFrame, "to_csv", lambda _, stream, **__: stops(stream))
     monkeypatch.setattr(

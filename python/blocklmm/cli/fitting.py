@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,13 +15,13 @@ from blocklmm.fit import LinearMixedFit
 from blocklmm.formula import factors_of, names_in, names_of, parse, values_of
 from blocklmm.model import lmer
 from blocklmm.optimize import FitOptions
-from blocklmm.replacing import replacing
 from blocklmm.sufficient_statistics import SufficientStatistics
 
 from .data import csv_format, opened, require_readable
 from .fit_json import fit_values
 from .kept_model import keep
-from .outputs import as_json, real_path, require_writable, write_rows, write_tables, write_text
+from .outputs import as_json, require_writable, write_rows, write_tables, write_text
+from .picture import drawing, write_picture
 
 UNCERTIFIED = 3
 _LEVELS_AT_A_TIME = 1 << 17
@@ -46,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     reads = require_readable(options.data)
     names = ("out", "ranef", "fitted", "plot", "save")
     require_writable({f"--{name}": getattr(options, name) for name in names}, [reads])
-    caterpillar = _caterpillar() if options.plot else None
+    draw = drawing() if options.plot else None
     progress = False if options.quiet else None
     rows = opened(
         options.data, csv_format(options), *columns_of([options.formula], options.weights), progress
@@ -56,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         if not options.quiet and options.out != "-":
             print(fit.summary(ddf=options.ddf), flush=True)
     finally:  # files are written even if nobody reads the summary
-        _write(options, fit, rows, caterpillar, progress)
+        _write(options, fit, rows, draw, progress)
     return 0 if fit.converged else UNCERTIFIED
 
 
@@ -125,7 +122,7 @@ def _write(
     options: argparse.Namespace,
     fit: LinearMixedFit,
     rows: pd.DataFrame | str,
-    caterpillar: Callable[[LinearMixedFit], Any] | None,
+    draw: Callable[[LinearMixedFit], Any] | None,
     progress: bool | None,
 ) -> None:
     if options.out:
@@ -145,8 +142,8 @@ def _write(
             progress=progress,
         )
         keep(options.save, statistics, fit.reml)
-    if caterpillar is not None:
-        _write_plot(options.plot, caterpillar(fit))
+    if draw is not None:
+        write_picture(options.plot, draw(fit))
 
 
 def _ranef(fit: LinearMixedFit) -> Iterator[pd.DataFrame]:
@@ -191,23 +188,3 @@ def beside_columns(fit: LinearMixedFit, rows: pd.DataFrame, found: pd.DataFrame)
         if name in read:
             raise DataError(f"two columns would be called {name!r}: rename that of the data")
     return rows[read].join(found)
-
-
-def _caterpillar() -> Callable[[LinearMixedFit], Any]:
-    """Return what draws the random effects; before the fit, which would be in vain without it."""
-    os.environ.setdefault("MPLBACKEND", "agg")  # no window
-    try:
-        found: Callable[[LinearMixedFit], Any] = importlib.import_module(
-            "blocklmm.plot"
-        ).caterpillar
-    except (ImportError, AttributeError) as error:
-        raise ImportError(f"--plot can't draw: {error}") from error
-    return found
-
-
-def _write_plot(path: str, drawn: Any) -> None:
-    """Write a figure, or that of some axes."""
-    while not hasattr(drawn, "savefig"):
-        drawn = drawn.figure if hasattr(drawn, "figure") else np.ravel(drawn)[0]
-    with replacing(real_path(path)) as file:
-        drawn.savefig(file, format=Path(path).suffix[1:].lower())

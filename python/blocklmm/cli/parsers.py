@@ -68,7 +68,10 @@ def _add_fit(command: Parser) -> None:
         text = f"write {what}; .parquet or .csv"
         command.add_argument(f"--{name}", metavar="FILE", type=_table, help=text)
     command.add_argument(
-        "--plot", metavar="FILE", type=_picture, help="write a caterpillar plot; .png, .pdf, .svg"
+        "--plot",
+        metavar="FILE",
+        type=_picture,
+        help="write caterpillar plots of the random effects, six at most; .png, .pdf, .svg",
     )
     command.add_argument(
         "--save", metavar="FILE", help="write what 'blocklmm predict FILE' needs; .blmm"
