@@ -511,4 +511,4 @@ def test_without_the_package():
     found = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    assert "need marginaleffects: pip install blocklmm[marginaleffects]" in found.stdout
+    assert "need marginaleffects: pip install 'blocklmm[marginaleffects]'" in found.stdout

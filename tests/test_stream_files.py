@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import blocklmm as bl
 import numpy as np
 import pandas as pd
@@ -9,6 +11,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from blocklmm.errors import DataError
 
 from .test_streams import DATA, IN_MEMORY, N, assert_same, in_chunks
 
@@ -119,3 +122,39 @@ def test_names_of_all_kinds(tmp_path, name):
         formula = f"y ~ x + {term} + (1 | school)"
         fit = bl.lmer(formula, tmp_path / "rows.parquet", **more)
         assert_same(fit, bl.lmer(formula, data, **more))
+
+
+@pytest.mark.parametrize(
+    ("name", "reader"),
+    [
+        ("d.csv", "read_csv"),
+        ("d.tsv.gz", "read_csv"),
+        ("d.XLSX", "read_excel"),
+        ("d.dta", "read_stata"),
+        ("d.sav", "read_spss"),
+    ],
+)
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_files_that_are_no_parquet(tmp_path, monkeypatch, name, reader, is_installed):
+    """Whether pyarrow is there or not, which would not help."""
+    if not is_installed:
+        monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    path = str(tmp_path / name)
+    with pytest.raises(DataError, match="there is no file"):
+        bl.lmer("y ~ 1", path)
+    with open(path, "wb") as file:
+        file.write(b"y,x\n1,2\n")
+    for given in (path, [path], str(tmp_path)):
+        with pytest.raises(DataError, match=rf"is no Parquet file: give it .* pd\.{reader}\('"):
+            bl.lmer("y ~ 1", given)
+    (tmp_path / "d.parquet").touch()
+    if not is_installed:
+        with pytest.raises(ImportError, match=r"pip install 'blocklmm\[arrow\]'"):
+            bl.lmer("y ~ 1", str(tmp_path / "d.parquet"))
+
+
+def test_parquet_may_be_called_otherwise(tmp_path):
+    data = bl.datasets.load("sleepstudy")
+    data.to_parquet(tmp_path / "d.txt")
+    formula = "Reaction ~ Days + (1 | Subject)"
+    assert bl.lmer(formula, tmp_path / "d.txt").nobs == len(data)

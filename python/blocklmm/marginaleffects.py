@@ -16,7 +16,7 @@ try:
     from marginaleffects.classes import ModelAbstract, ModelVault
 except ImportError:
     raise ImportError(
-        "models of marginaleffects need marginaleffects: pip install blocklmm[marginaleffects]"
+        "models of marginaleffects need marginaleffects: pip install 'blocklmm[marginaleffects]'"
     ) from None
 
 from .design import Design

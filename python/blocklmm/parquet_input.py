@@ -17,6 +17,19 @@ from .engine import HEAD_ROWS, ROWS_A_BATCH, Engine, ahead
 from .errors import BlocklmmError, DataError
 
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+_PACKED = ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
+_FOREIGN = {
+    tuple(f".{kind}{packed}" for kind in ("csv", "tsv", "tab", "txt") for packed in _PACKED): (
+        "read_csv"
+    ),
+    (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods"): "read_excel",
+    (".sav", ".zsav", ".por"): "read_spss",
+    (".dta",): "read_stata",
+    (".sas7bdat", ".xpt"): "read_sas",
+    (".feather", ".arrow"): "read_feather",
+    (".json", ".jsonl"): "read_json",
+}
+"""Endings of names of files that are no Parquet, and what reads them in pandas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +46,14 @@ def parquet_files(given: Sequence[str | os.PathLike[str]]) -> Engine:
     They are read in the order given. Folders called ``site=3`` make a column, as Hive writes it,
     where their names are found, not given.
     """
+    paths = [os.path.expanduser(os.fsdecode(path)) for path in given]
+    files = [file for path in paths for file in _files(path)]
+    for file in files:
+        _require_parquet(file.path)
     try:
         import pyarrow.parquet as pq
     except ImportError:
-        raise ImportError("reading files needs pyarrow: pip install blocklmm[arrow]") from None
-    paths = [os.path.expanduser(os.fsdecode(path)) for path in given]
-    files = [file for path in paths for file in _files(path)]
+        raise ImportError("reading files needs pyarrow: pip install 'blocklmm[arrow]'") from None
     counts = Counter(os.path.realpath(file.path) for file in files)
     twice = next((file.path for file in files if counts[os.path.realpath(file.path)] > 1), None)
     if twice is not None:
@@ -77,6 +92,24 @@ def parquet_files(given: Sequence[str | os.PathLike[str]]) -> Engine:
 
     name = repr(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
     return Engine(name, read, list(names), True, total, head, would_read)
+
+
+def foreign_reader(path: str) -> str | None:
+    """Return pandas' function for a file that its name says to be no Parquet, and is none."""
+    name = path.lower()
+    found = next((reader for ends, reader in _FOREIGN.items() if name.endswith(ends)), None)
+    if found is None or not os.path.isfile(path):
+        return None
+    with open(path, "rb") as file:
+        return None if file.read(4) == b"PAR1" else found
+
+
+def _require_parquet(path: str) -> None:
+    reader = foreign_reader(path)
+    if reader is not None:
+        raise DataError(
+            f"{path!r} is no Parquet file: give it as a data frame, pd.{reader}({path!r})"
+        )
 
 
 def _files(path: str) -> list[_File]:

@@ -35,7 +35,7 @@ def write_parquet(path: str | os.PathLike[str], tables: Iterable[Any]) -> None:
     try:
         import pyarrow.parquet as pq
     except ImportError:
-        raise ImportError("writing Parquet needs pyarrow: pip install blocklmm[arrow]") from None
+        raise ImportError("writing Parquet needs pyarrow: pip install 'blocklmm[arrow]'") from None
     with replacing(path) as file:
         writer: Any = None
         try:

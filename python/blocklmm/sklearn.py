@@ -26,7 +26,7 @@ try:
         validate_data,
     )
 except ImportError:
-    raise ImportError("an estimator needs scikit-learn: pip install blocklmm[sklearn]") from None
+    raise ImportError("an estimator needs scikit-learn: pip install 'blocklmm[sklearn]'") from None
 
 from .arguments import as_floats, require_choice
 from .errors import DataError, FormulaError, OptionError, warn

@@ -267,7 +267,7 @@ def _reader(data: Any) -> Engine:
     try:
         import pyarrow as pa
     except ImportError:
-        raise ImportError("Arrow streams need pyarrow: pip install blocklmm[arrow]") from None
+        raise ImportError("Arrow streams need pyarrow: pip install 'blocklmm[arrow]'") from None
     reader = data if hasattr(data, "read_next_batch") else pa.RecordBatchReader.from_stream(data)
 
     def read(columns: list[str] | None, _: int) -> Iterator[Any]:

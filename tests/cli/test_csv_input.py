@@ -394,3 +394,13 @@ def test_progress_counts_bytes(tmp_path, monkeypatch):
     size = (tmp_path / "d.csv").stat().st_size
     assert seen[-1][:3] == [size, "B", True]
     assert sum(seen[-1][3:]) == size
+
+
+@pytest.mark.parametrize("name", ["d.xlsx", "d.SAV", "d.dta", "d.sas7bdat", "d.json"])
+def test_files_of_other_programs(run, folder, name):
+    (folder / name).write_bytes(b"PK\3\4 and more")
+    for arguments in (("fit", name, FORMULA), ("predict", "d.blmm", name)):
+        ended = run(*arguments)
+        told = f"blocklmm: '{name}' is neither CSV nor Parquet: export it as CSV"
+        assert (ended.status, ended.lines) == (1, [told])
+    assert run("fit", "no.xlsx", FORMULA).lines == ["blocklmm: there is no file 'no.xlsx'"]

@@ -207,7 +207,7 @@ def test_what_is_no_dask_frame_is_refused(data):
 
 def test_without_dask_the_extra_is_named(data, monkeypatch):
     monkeypatch.setitem(sys.modules, "dask.dataframe", None)
-    with pytest.raises(ImportError, match=r"pip install blocklmm\[dask\]"):
+    with pytest.raises(ImportError, match=r"pip install 'blocklmm\[dask\]'"):
         bl.SufficientStatistics.from_dask("y ~ t + (1 | g)", data)
 
 

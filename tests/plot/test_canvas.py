@@ -115,7 +115,7 @@ def test_matplotlib_is_imported_when_a_picture_is_drawn():
         "        print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == 2 * "pictures need matplotlib: pip install blocklmm[plot]\n"
+    assert done.stdout == 2 * "pictures need matplotlib: pip install 'blocklmm[plot]'\n"
 
 
 # -- names -----------------------------------------------------------------------------------

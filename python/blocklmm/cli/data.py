@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from blocklmm.errors import DataError, OptionError
-from blocklmm.parquet_input import parquet_files
+from blocklmm.parquet_input import foreign_reader, parquet_files
 
 from .csv_input import CsvFormat, is_csv, read_csv
 
@@ -76,6 +76,8 @@ def require_readable(path: str) -> Callable[[str], bool]:
     if path == "-":
         return lambda _: False
     if not is_csv(path):
+        if foreign_reader(path) is not None:
+            raise DataError(f"{path!r} is neither CSV nor Parquet: export it as CSV")
         would_read: Any = parquet_files([path]).would_read
         return lambda out: bool(would_read(_real(out)))
     if glob.has_magic(path) and not Path(path).exists():

@@ -61,7 +61,7 @@ def require_writable(
         if any(reads(path) for reads in readers):
             raise OptionError(f"{option} {path!r} is among the files that are read")
         if is_parquet(path) and importlib.util.find_spec("pyarrow") is None:
-            raise ImportError("writing Parquet needs pyarrow: pip install blocklmm[arrow]")
+            raise ImportError("writing Parquet needs pyarrow: pip install 'blocklmm[arrow]'")
 
 
 def real_path(path: str) -> str:

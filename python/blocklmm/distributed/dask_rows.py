@@ -111,7 +111,7 @@ def require_dask_frame(data: Any) -> None:
     try:
         import dask.dataframe as dd
     except ImportError:
-        raise ImportError("Dask frames need Dask: pip install blocklmm[dask]") from None
+        raise ImportError("Dask frames need Dask: pip install 'blocklmm[dask]'") from None
     if not isinstance(data, dd.DataFrame):
         raise DataError(f"an object of type {type(data).__name__!r} is no Dask data frame")
 

@@ -29,7 +29,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise ImportError("pictures need matplotlib: pip install blocklmm[plot]") from None
+        raise ImportError("pictures need matplotlib: pip install 'blocklmm[plot]'") from None
 
 
 def given_or_new(ax: Axes | None, width: float, height: float) -> Axes:
