@@ -109,7 +109,7 @@ def test_weights_and_missing_values(run, folder, sleep):
     (line,) = ended.lines
     assert line == (
         "blocklmm: column 'Days' has missing values in 2 rows (row 3, 90, counting from 0). "
-        "missing='drop' leaves such rows out"
+        "--missing drop leaves such rows out"
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 from blocklmm.errors import BlocklmmError, BlocklmmWarning, OptionError
 
 from .parsers import parser
+from .words import in_flags
 
 FAILED, USAGE, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
 
@@ -76,7 +77,7 @@ def _text(error: BaseException) -> str:
         return place + error.strerror
     if isinstance(error, MemoryError) and not str(error):
         return "there is not enough memory"
-    return str(error) or type(error).__name__
+    return in_flags(str(error)) or type(error).__name__
 
 
 @contextmanager
@@ -92,7 +93,7 @@ def _said_warnings() -> Iterator[None]:
         file: TextIO | None = None,  # noqa: ARG001
         line: str | None = None,  # noqa: ARG001
     ) -> None:
-        text = str(message)
+        text = in_flags(str(message))
         if not issubclass(category, BlocklmmWarning):
             text = f"{category.__name__}: {text}"
         if text not in said:
