@@ -384,7 +384,9 @@ def test_the_library_imports_no_optional_package():
     found = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    assert found.stdout.strip() == "an estimator needs scikit-learn: pip install 'blocklmm[sklearn]'"
+    assert (
+        found.stdout.strip() == "an estimator needs scikit-learn: pip install 'blocklmm[sklearn]'"
+    )
     assert bl.sklearn.MixedLMRegressor is MixedLMRegressor
     with pytest.raises(AttributeError, match="no attribute 'skl'"):
         _ = bl.skl

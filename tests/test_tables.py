@@ -7,6 +7,7 @@ import pickle
 
 import blocklmm as bl
 import pandas as pd
+import pytest
 from blocklmm.tables import noted, text
 
 SLEEP = bl.datasets.load("sleepstudy")
@@ -57,3 +58,32 @@ def test_tables_of_a_fit_say_what_they_are():
     assert "level 0.9" in repr(fit.conf_int(method="Profile", level=0.9))
     assert "limits of level 0.8" in repr(fit.profile("Days", level=0.8))
     assert "percentile limits of level 0.95" in repr(fit.bootstrap(50, seed=1))
+
+
+LINE = bl.lmer("Reaction ~ Days + (1 | Subject)", SLEEP)
+SLOPES = bl.lmer("Reaction ~ Days + I(Days**2) + (Days | Subject)", SLEEP)
+
+
+@pytest.mark.parametrize("table", [bl.anova(SLOPES, LINE), bl.compare(LINE, SLOPES)])
+def test_formulas_stand_above_tables_of_models(table):
+    names = ["m1", "m0"]  # given the other way
+    again = pickle.loads(pickle.dumps(table))
+    for shown in (table, again):
+        lines = repr(shown).splitlines()
+        assert lines[:3] == ["Models:", *map(": ".join, zip(names, table.index, strict=True))]
+        assert [line.split()[0] for line in lines[4:6]] == names
+        assert max(map(len, lines)) <= 90
+        html = shown._repr_html_()
+        assert all(f"{m}: {f}" in html for m, f in zip(names, table.index, strict=True))
+        assert f"<th>{table.index[0]}</th>" not in html
+    assert list(table.index) == list(table.reset_index().iloc[:, 0])
+
+
+def test_tables_of_models_that_were_changed():
+    table = bl.compare(LINE, SLOPES)
+    assert "Models:" not in repr(table.iloc[::-1])
+    table.index = ["line", "slopes"]
+    assert repr(table).splitlines()[1].startswith("line ")
+    table.attrs.clear()
+    assert repr(table).splitlines()[1].startswith("line ")
+    assert "<th>line</th>" in table._repr_html_()

@@ -59,7 +59,9 @@ def progress_bar(
         from tqdm import tqdm
     except ImportError:
         if progress:
-            raise ImportError("a progress bar needs tqdm: pip install 'blocklmm[progress]'") from None
+            raise ImportError(
+                "a progress bar needs tqdm: pip install 'blocklmm[progress]'"
+            ) from None
         yield lambda _: None
         return
     delay = 0.0 if progress else 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html as _html
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+WIDTH = 90
 _ON_ONE_SCALE = ("estimate", "emmean", "std_error", "conf_low", "conf_high", "lower", "upper")
 _LIKELIHOODS = ("logLik", "deviance", "AIC", "BIC", "cAIC", "delta_AIC", "LRT", "Chisq")
 
@@ -26,6 +28,40 @@ class NotedTable(pd.DataFrame):
 
     def _repr_html_(self) -> str:
         return html(self, self.attrs.get("notes", ()))
+
+
+class ModelTable(NotedTable):
+    """A table of models that prints short names, and above it the formulas that index it."""
+
+    def __repr__(self) -> str:
+        models = self._models()
+        lines = ["Models:", *(f"{name}: {formula}" for name, formula in models)] if models else []
+        notes = [
+            textwrap.fill(n, WIDTH, break_long_words=False) for n in self.attrs.get("notes", ())
+        ]
+        return "\n".join([*lines, text(self._named(models), notes)])
+
+    def _repr_html_(self) -> str:
+        models = self._models()
+        above = (f"{_html.escape(name)}: {_html.escape(formula)}" for name, formula in models)
+        head = f"<p>{'<br>'.join(above)}</p>" if models else ""
+        return head + html(self._named(models), self.attrs.get("notes", ()))
+
+    def _models(self) -> list[tuple[str, str]]:
+        """Return names and formulas, or none if the rows are no longer those that were named."""
+        models = [(str(name), str(formula)) for name, formula in self.attrs.get("models", ())]
+        return models if [formula for _, formula in models] == list(self.index) else []
+
+    def _named(self, models: list[tuple[str, str]]) -> pd.DataFrame:
+        return self.set_axis([name for name, _ in models]) if models else self
+
+
+def of_models(table: pd.DataFrame, names: Sequence[str], notes: Sequence[str]) -> ModelTable:
+    """Return a table, indexed by formulas, whose rows are named when it is printed."""
+    out = ModelTable(table)
+    out.attrs["notes"] = list(notes)
+    out.attrs["models"] = list(zip(names, table.index, strict=True))
+    return out
 
 
 def noted(table: pd.DataFrame, notes: Sequence[str]) -> NotedTable:

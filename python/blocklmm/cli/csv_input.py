@@ -233,9 +233,7 @@ def _plain(column: pd.Series[Any]) -> Any:
     return column if column.isna().any() else column.to_numpy(dtype=dtype.numpy_dtype)
 
 
-def _require_texts(
-    column: pd.Series[str], is_plain: bool, decimal: str | None, name: str
-) -> None:
+def _require_texts(column: pd.Series[str], is_plain: bool, decimal: str | None, name: str) -> None:
     """Raise a DataError where numbers would be taken for categories, or warn of a level."""
     values = column.dropna().unique()
     strays = [value for value in values if not _NUMBER[decimal].fullmatch(value)]

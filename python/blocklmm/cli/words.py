@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 
 _PHRASES = (
-    (r"use fit\.refit_reml\(\), or ddf='satterthwaite'", "leave --ml out, or say --ddf satterthwaite"),
+    (
+        r"use fit\.refit_reml\(\), or ddf='satterthwaite'",
+        "leave --ml out, or say --ddf satterthwaite",
+    ),
     (r"ddf='([\w-]+)' or '([\w-]+)'", r"--ddf \1 or \2"),
     (r"\bnew_levels='(\w+)'", r"--new-levels \1"),
     (r"\b(missing|ddf|interval)='([\w-]+)'", r"--\1 \2"),

@@ -10,7 +10,7 @@ from blocklmm.errors import OptionError
 from blocklmm.fit import LinearMixedFit
 from blocklmm.inference.fixed_effects.terms import anova_table
 from blocklmm.inference.nested.reduced import likelihood_ratio
-from blocklmm.tables import noted
+from blocklmm.tables import of_models
 
 from .boundary import boundary_test, nested_in
 from .information_criteria import by_one_likelihood, require_same_response
@@ -48,7 +48,8 @@ def anova(
 
         Of several, one row a model, fewest parameters first, indexed by formula: npar, AIC, BIC,
         logLik, deviance (the criterion that was compared), and against the row above Chisq, Df,
-        p_chisq and p_boundary.
+        p_chisq and p_boundary. It prints formulas above the table, where rows are m0, m1, … in the
+        order that the fits were given.
 
         ``attrs["notes"]`` says how terms were tested; what was refitted, and which models are not
         seen to be nested.
@@ -91,7 +92,8 @@ def anova(
         for fit in fits
         if not fit.converged
     ]
-    ordered = sorted(fits, key=lambda fit: fit.n_parameters)
+    order = sorted(range(len(fits)), key=lambda k: fits[k].n_parameters)
+    ordered = [fits[k] for k in order]
 
     rows = []
     for k, fit in enumerate(ordered):
@@ -124,4 +126,4 @@ def anova(
     index = pd.Index([fit.formula for fit in ordered], name=refitted)
     table = pd.DataFrame(rows, index=index)
     table["npar"] = table["npar"].astype(int)
-    return noted(table, notes)
+    return of_models(table, [f"m{k}" for k in order], notes)

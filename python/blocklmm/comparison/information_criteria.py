@@ -9,7 +9,7 @@ import pandas as pd
 
 from blocklmm.errors import DataError, OptionError
 from blocklmm.fit import LinearMixedFit
-from blocklmm.tables import noted
+from blocklmm.tables import of_models
 
 
 def compare(*fits: LinearMixedFit) -> pd.DataFrame:
@@ -26,7 +26,8 @@ def compare(*fits: LinearMixedFit) -> pd.DataFrame:
     DataFrame
         One row a model, smallest AIC first, indexed by formula: npar, logLik, AIC, delta_AIC
         (above the smallest), akaike_weight (exp(-delta_AIC / 2), scaled to sum to one), BIC, cAIC.
-        ``attrs["notes"]`` says what was refitted, which n BIC counts, and what to make of it.
+        It prints formulas above the table, where rows are m0, m1, … in the order that the fits were
+        given. ``attrs["notes"]`` says what was refitted, which n BIC counts, and what to make of it.
 
     Raises
     ------
@@ -75,7 +76,8 @@ def compare(*fits: LinearMixedFit) -> pd.DataFrame:
             "AIC leans to the model with fewer variances: a variance of zero lies on the boundary "
             "(Greven & Kneib 2010)"
         )
-    return noted(table.sort_values("AIC", kind="stable"), notes)
+    order = np.argsort(aic, kind="stable")
+    return of_models(table.iloc[order], [f"m{k}" for k in order], notes)
 
 
 def require_same_response(fits: Sequence[LinearMixedFit], who: str) -> None:
