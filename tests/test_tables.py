@@ -51,8 +51,8 @@ def test_tables_of_a_fit_say_what_they_are():
     fit = bl.lmer("Reaction ~ Days + (1 | Subject)", SLEEP)
     other = bl.lmer("Reaction ~ Days + (Days | Subject)", SLEEP)
     assert "type III hypotheses, satterthwaite" in repr(bl.anova(fit))
-    assert "restricted likelihoods" in repr(bl.anova(fit, other))
-    assert "maximum likelihoods" in repr(bl.anova(fit, bl.lmer("Reaction ~ 1", SLEEP)))
+    assert "compared on restricted likelihoods, as their fixed" in repr(bl.anova(fit, other))
+    assert "compared on maximum likelihoods" in repr(bl.anova(fit, bl.lmer("Reaction ~ 1", SLEEP)))
     assert "normal quantiles" in repr(fit.conf_int())
     assert "satterthwaite degrees" in repr(fit.conf_int(ddf="Satterthwaite", level=0.9))
     assert "level 0.9" in repr(fit.conf_int(method="Profile", level=0.9))
@@ -87,3 +87,16 @@ def test_tables_of_models_that_were_changed():
     table.attrs.clear()
     assert repr(table).splitlines()[1].startswith("line ")
     assert "<th>line</th>" in table._repr_html_()
+
+
+def test_models_with_as_many_parameters_are_not_tested():
+    other = bl.lmer("Reaction ~ I(Days**2) + (1 | Subject)", SLEEP)
+    table = bl.anova(LINE, other)
+    assert table["Df"].iloc[1] == 0
+    assert table["p_chisq"].isna().all()
+    (note,) = (note for note in table.attrs["notes"] if "no test" in note)
+    assert note == (
+        f"{LINE.formula!r} and {other.formula!r} have as many parameters: neither is nested in the "
+        "other, and there is no test; compare them by AIC"
+    )
+    assert not any("no test" in note for note in bl.anova(LINE, LINE).attrs["notes"])

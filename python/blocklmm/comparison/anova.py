@@ -13,7 +13,7 @@ from blocklmm.inference.nested.reduced import likelihood_ratio
 from blocklmm.tables import of_models
 
 from .boundary import boundary_test, nested_in
-from .information_criteria import by_one_likelihood, require_same_response
+from .information_criteria import RESTRICTED, by_one_likelihood, require_same_response
 
 
 def anova(
@@ -86,7 +86,7 @@ def anova(
             "type, ddf, robust and cluster are about the terms of one fit; anova was given several"
         )
     fits, refits = by_one_likelihood(fits)
-    notes = [f"{'restricted' if fits[0].reml else 'maximum'} likelihoods", *refits]
+    notes = [RESTRICTED if fits[0].reml else "fits are compared on maximum likelihoods", *refits]
     notes += [
         f"{fit.formula!r} is not certified to be optimal: its likelihood may be too low"
         for fit in fits
@@ -115,6 +115,11 @@ def anova(
                 test = boundary_test(fit, model.at(smaller))
                 row.update(p_chisq=test.p_chisq, p_boundary=test.p_boundary)
                 notes += [f"{fit.formula}: {note}" for note in test.notes]
+            elif df == 0 and fit.formula != smaller.formula:
+                notes.append(
+                    f"{smaller.formula!r} and {fit.formula!r} have as many parameters: neither is "
+                    "nested in the other, and there is no test; compare them by AIC"
+                )
             elif df > 0:
                 row["p_chisq"] = float(chdtrc(df, statistic))
                 notes.append(

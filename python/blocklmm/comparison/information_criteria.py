@@ -11,6 +11,8 @@ from blocklmm.errors import DataError, OptionError
 from blocklmm.fit import LinearMixedFit
 from blocklmm.tables import of_models
 
+RESTRICTED = "REML fits are compared on restricted likelihoods, as their fixed effects are the same"
+
 
 def compare(*fits: LinearMixedFit) -> pd.DataFrame:
     """Compare models by AIC, BIC and conditional AIC.
@@ -70,7 +72,7 @@ def compare(*fits: LinearMixedFit) -> pd.DataFrame:
         "Blanchard 2005; Greven & Kneib 2010)"
     )
     if all(fit.reml for fit in fits):
-        notes.append("the likelihoods are restricted ones, of the same fixed effects")
+        notes.append(RESTRICTED)
     if any(fit.singular for fit in fits) or len({_n_variances(fit) for fit in fits}) > 1:
         notes.append(
             "AIC leans to the model with fewer variances: a variance of zero lies on the boundary "
