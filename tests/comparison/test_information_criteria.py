@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import blocklmm as bl
 import numpy as np
 import pandas as pd
@@ -82,3 +84,24 @@ def test_misuse():
     other = bl.lmer("Reaction ~ Days + (1 | Subject)", SLEEP.iloc[1:])
     with says(bl.DataError, "180 rows", "179 rows"):
         bl.compare(SLOPES, other)
+
+
+def test_columns_that_one_model_misses_are_named():
+    data = bl.datasets.load("sleepstudy").assign(a=np.arange(180.0), b=np.arange(180) % 7.0)
+    data.loc[[3, 4], "a"] = np.nan
+    data.loc[[4, 9, 11], "b"] = np.nan
+    data.loc[20, "Days"] = np.nan  # which all miss
+    formulas = [f"Reaction ~ Days{more} + (1 | Subject)" for more in ("", " + a", " + b")]
+    cure = "'a' in 2 rows, 'b' in 3 rows: fit all to data.dropna(subset=['a', 'b'])"
+    fits = [bl.lmer(formula, data) for formula in formulas]
+    for compared in (bl.compare, bl.anova):
+        with pytest.raises(bl.DataError, match=re.escape(cure) + "$"):
+            compared(*fits)
+    logarithm = bl.lmer("Reaction ~ log(b + 1) + (1 | Subject)", data)
+    with pytest.raises(bl.DataError, match=r"'log\(b \+ 1\)' in 3 rows: fit all to rows that have"):
+        bl.compare(fits[0], logarithm)
+    bl.compare(*(bl.lmer(formula, data.dropna(subset=["a", "b"])) for formula in formulas))
+    with pytest.raises(bl.DataError, match=r"other rows dropped for missing values\?\)$"):
+        bl.compare(fits[0], bl.lmer(formulas[0], data.iloc[:100]))
+    with pytest.raises(bl.DataError, match=r"different values or weights$"):
+        bl.compare(fits[0], bl.lmer("b ~ 1 + (1 | Subject)", data))

@@ -18,7 +18,7 @@ _PHRASES = (
     (r"\bout='", "--out '"),
     (r"give it as a data frame, pd\.read_csv\(.*\)", "files in folders and globs are Parquet"),
     (r"give it as a data frame, pd\.\w+\(.*\)", "export it as CSV"),
-    (r"data\.dropna\(subset=.*\)", "leave such rows out of the file"),
+    (r"fit all to data\.dropna\(subset=.*\)", "leave such rows out of the file"),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,8 +29,8 @@ def compare(*fits: LinearMixedFit) -> pd.DataFrame:
     DataFrame
         One row a model, smallest AIC first, indexed by formula: npar, logLik, AIC, delta_AIC
         (above the smallest), akaike_weight (exp(-delta_AIC / 2), scaled to sum to one), BIC, cAIC.
-        It prints formulas above the table, where rows are m0, m1, … in the order that the fits were
-        given. ``attrs["notes"]`` says what was refitted, which n BIC counts, and what to make of it.
+        It prints formulas above the table, where rows are m0, m1, … in the order of the fits given.
+        ``attrs["notes"]`` says what was refitted, which n BIC counts, and what to make of it.
 
     Raises
     ------
@@ -100,9 +101,27 @@ def require_same_response(fits: Sequence[LinearMixedFit], who: str) -> None:
             raise DataError(
                 "the fits are not to the same data: "
                 f"{first.response_name!r} in {first.nobs} rows and {other.response_name!r} in "
-                f"{other.nobs} rows have different values or weights (other rows dropped for "
-                "missing values?)"
+                f"{other.nobs} rows have different values or weights{_missed(fits)}"
             )
+
+
+def _missed(fits: Sequence[LinearMixedFit]) -> str:
+    """Return which columns some of the fits read and miss values of, and what to do about it."""
+    counts = [fit.dropped.by_column for fit in fits]
+    if len({fit.response_name for fit in fits}) > 1:
+        return ""
+    if len({fit.nobs + fit.dropped.n_rows for fit in fits}) > 1:  # other data altogether
+        return " (other rows dropped for missing values?)"
+    missed = {name: n for count in counts for name, n in count.items() if n}
+    partly = [name for name in missed if not all(count.get(name) for count in counts)]
+    if not partly:
+        return ""
+    told = ", ".join(
+        f"{name!r} in {missed[name]} row{'s' if missed[name] > 1 else ''}" for name in partly
+    )
+    are_columns = not any(re.search(r"[()+*/-]", name) for name in partly)  # not expressions
+    rows = f"data.dropna(subset={partly!r})" if are_columns else "rows that have them"
+    return f". Not all of the models read what misses values, {told}: fit all to {rows}"
 
 
 def by_one_likelihood(
