@@ -239,7 +239,7 @@ def test_decimal_commas_beside_whole_numbers(run, folder, values):
         (["--"], {}, "say --na=-- if"),
         (["n.d."], {}, "say --na n.d. if that means no value, write C(x) for categories"),
         (["<0.1", "<0.2", "<0.3", "<0.4"], {}, "'<0.3', …: write C(x) for categories, or mend"),
-        (["-"], {"sep": ";", "decimal": ","}, "say --na - if that means no value, write"),
+        (["-"], {"sep": ";", "decimal": ","}, "say --na - if that means no value,"),
         (["-", "1,5"], {"sep": ";"}, "say --na - if that means no value, --decimal , if these are"),
     ],
 )
@@ -247,9 +247,14 @@ def test_numbers_with_strays_are_not_taken_for_categories(tmp_path, strays, form
     mark, sep = form.get("decimal", "."), form.get("sep", ",")
     values = [f"{k}.25".replace(".", mark) for k in range(24)] + strays
     (tmp_path / "d.csv").write_text("\n".join([f"y{sep}x", *(f"1{sep}{v}" for v in values)]))
-    with pytest.raises(DataError) as caught:
-        read_csv(str(tmp_path / "d.csv"), CsvFormat(**form), {"y", "x"}, plain={"x"})
-    assert advice in str(caught.value)
+    for may_be_text in (True, False):
+        with pytest.raises(DataError) as caught:
+            read_csv(
+                str(tmp_path / "d.csv"), CsvFormat(**form), {"y", "x"}, plain={"x": may_be_text}
+            )
+        expected = advice if may_be_text else advice.partition("write C")[0]
+        assert expected in str(caught.value)
+        assert ("C(x)" in str(caught.value)) is may_be_text
 
 
 def test_strays_of_categories_and_groups(run, folder):
@@ -264,7 +269,7 @@ def test_strays_of_categories_and_groups(run, folder):
     assert ended.status == 0
     assert ended.lines[0] == (
         "blocklmm: warning: column 'g' of 'd.csv' is numbers but for '?': say --na '?' if that "
-        "means no value; it is a level now"
+        "means no value; as it is, all are texts"
     )
 
 

@@ -66,7 +66,7 @@ def read_csv(
     form: CsvFormat,
     names: Collection[str],
     labels: Collection[str] = (),
-    plain: Collection[str] = (),
+    plain: Mapping[str, bool] | None = None,
     progress: bool | None = None,
 ) -> pd.DataFrame:
     """Read a CSV file as a whole.
@@ -80,8 +80,9 @@ def read_csv(
         Columns that will be used, if they are there.
     labels : collection of str
         Those that name groups and are nothing else: texts where one has a leading zero, as 007.
-    plain : collection of str
-        Those that would be categories only because one of their values is no number.
+    plain : mapping of str to bool, optional
+        Those that would be categories only because one of their values is no number; and whether
+        they might be.
     progress : bool, optional
 
     Raises
@@ -125,7 +126,7 @@ def read_csv(
     out = pd.DataFrame({name: _plain(column) for name, column in columns.items()}, copy=False)
     for column in out:
         if column in names and isinstance(out[column].dtype, pd.StringDtype):
-            _require_texts(out[column], column in plain, form.decimal, name)
+            _require_texts(out[column], (plain or {}).get(str(column)), form.decimal, name)
     return out
 
 
@@ -233,7 +234,9 @@ def _plain(column: pd.Series[Any]) -> Any:
     return column if column.isna().any() else column.to_numpy(dtype=dtype.numpy_dtype)
 
 
-def _require_texts(column: pd.Series[str], is_plain: bool, decimal: str | None, name: str) -> None:
+def _require_texts(
+    column: pd.Series[str], may_be_text: bool | None, decimal: str | None, name: str
+) -> None:
     """Raise a DataError where numbers would be taken for categories, or warn of a level."""
     values = column.dropna().unique()
     strays = [value for value in values if not _NUMBER[decimal].fullmatch(value)]
@@ -252,15 +255,17 @@ def _require_texts(column: pd.Series[str], is_plain: bool, decimal: str | None, 
     marks = [v for v in strays if not any(map(str.isalnum, v))]
     given = strays if len(strays) <= _MOST_STRAYS else marks[:_MOST_STRAYS]
     cures = [" ".join(map(_as_option, given)) + " if that means no value"] if given else []
-    if is_plain:
-        shown = column.name if str(column.name).isidentifier() else f"`{column.name}`"
+    if may_be_text is not None:
         cures += ["--decimal , if these are decimal commas"] if written is not None else []
+        ways = [f"say {', '.join(cures)}"] if cures else []
+        if may_be_text:
+            shown = column.name if str(column.name).isidentifier() else f"`{column.name}`"
+            ways.append(f"write C({shown}) for categories")
         raise DataError(
-            f"{told}{'say ' * bool(cures)}{', '.join([*cures, f'write C({shown}) for categories'])}"
-            ", or mend the file"
+            f"{told}{', '.join([*ways, 'or mend the file' if ways else 'mend the file'])}"
         )
     if marks:
-        warn(f"{told}say {cures[0]}; it is a level now")
+        warn(f"{told}say {cures[0]}; as it is, all are texts")
 
 
 def _as_option(value: str) -> str:

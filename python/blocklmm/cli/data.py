@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import glob
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def opened(
     form: CsvFormat,
     names: Collection[str],
     labels: Collection[str],
-    plain: Collection[str] = (),
+    plain: Mapping[str, bool] | None = None,
     progress: bool | None = None,
 ) -> pd.DataFrame | str:
     """Return a data frame of a CSV file, or a path that the library reads in chunks.
@@ -51,8 +51,8 @@ def opened(
         Columns that will be used, if they are there.
     labels : collection of str
         Those that name groups and are nothing else.
-    plain : collection of str
-        Those that nothing says to be categories.
+    plain : mapping of str to bool, optional
+        Those that nothing says to be categories; and whether they might be.
     progress : bool, optional
     """
     return read_csv(path, form, names, labels, plain, progress) if is_csv(path) else path

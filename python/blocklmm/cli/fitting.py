@@ -87,10 +87,11 @@ def fit_options(options: argparse.Namespace) -> FitOptions:
 
 def columns_of(
     formulas: Iterable[str], weights: str | None
-) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+) -> tuple[frozenset[str], frozenset[str], dict[str, bool]]:
     """Return the names of columns that models may read, and of those that only name groups.
 
-    The last are those that stand outside bars and ``C()``: nothing says that they are categories.
+    The last are those that stand outside of groups and ``C()``: nothing says that they are
+    categories, and whether they might be, which responses and weights can't.
 
     Raises
     ------
@@ -99,13 +100,14 @@ def columns_of(
     parsed = [parse(formula) for formula in formulas]
     groups = {name for formula in parsed for term in formula.random for name in term.group}
     others: set[str] = set()
-    plain: set[str] = set()
+    plain: dict[str, bool] = {}
     for formula in parsed:
         terms = tuple(replace(term, group=()) for term in formula.random)
         others |= names_of(replace(formula, random=terms), {"weights": weights})
-        values = [f for f in factors_of(formula) if not f.startswith("C(")]
-        plain.update(*map(names_in, [*values, *values_of(formula, weights)]))
-    return frozenset(groups | others), frozenset(groups - others), frozenset(plain)
+        factors = [factor for factor in factors_of(formula) if not factor.startswith("C(")]
+        plain |= {name: True for factor in factors for name in names_in(factor)}
+        plain |= {name: False for value in values_of(formula, weights) for name in names_in(value)}
+    return frozenset(groups | others), frozenset(groups - others), plain
 
 
 def _require_sense(options: argparse.Namespace) -> None:
