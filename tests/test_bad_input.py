@@ -70,6 +70,16 @@ def test_no_guess_where_nothing_is_near():
     with says(bl.DataError, "no column 'weight'") as caught:
         bl.lmer("y ~ weight", DATA)
     assert "Did you mean" not in str(caught.value)
+    assert str(caught.value).endswith(f" Columns are {', '.join(map(repr, DATA))}.")
+    with says(bl.DataError, "no column 'weight'") as caught:
+        bl.lmer("y ~ weight", {**DATA, **{f"q{k}": DATA["y"] for k in range(12)}})
+    assert str(caught.value).endswith("in the data.")
+
+
+@pytest.mark.parametrize("unknown", ["Alter", "ALTER", "Alt"])
+def test_the_beginning_of_a_name_is_near_in_any_case(unknown):
+    with says(bl.DataError, f"no column {unknown!r}", "Did you mean 'Alter (Jahre)'?"):
+        bl.lmer(f"y ~ `{unknown}`", {**DATA, "Alter (Jahre)": DATA["y"]})
 
 
 @pytest.mark.parametrize("role", ["weights", "offset"])

@@ -62,11 +62,16 @@ class ConvergenceWarning(BlocklmmWarning):
 
 
 def did_you_mean(name: Any, known: Iterable[str]) -> str:
-    """Return `` Did you mean 'x'?`` for the nearest known name, or an empty string."""
+    """Return `` Did you mean 'x'?`` for the nearest known name, or an empty string.
+
+    A name may differ in case, or be the beginning of a known one.
+    """
     names = [str(k) for k in known]
+    wanted = str(name).lower()
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
-    if not near:
-        near = [k for k in names if k.lower() == str(name).lower()][:1]
+    near = [k for k in names if k.lower() == wanted][:1] or near
+    if not near and len(wanted) > 2:
+        near = sorted((k for k in names if k.lower().startswith(wanted)), key=len)[:1]
     return f" Did you mean {near[0]!r}?" if near else ""
 
 

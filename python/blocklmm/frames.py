@@ -85,6 +85,8 @@ class Categories:
         return self.codes[start:stop]
 
 
+_MOST_LISTED = 12  # names of columns in a message
+
 Column = Numbers | SlicedNumbers | Categories
 
 
@@ -145,8 +147,11 @@ class Frame:
             raise DataError("the data have no rows")
 
     def hint(self, name: str) -> str:
-        """Return the nearest column's name as a question, or nothing."""
-        return did_you_mean(name, self.known_names or self.names)
+        """Return the nearest column's name as a question; without one all names, if they are few."""
+        names = self.known_names or self.names
+        if near := did_you_mean(name, names):
+            return near
+        return f" Columns are {', '.join(map(repr, names))}." if len(names) <= _MOST_LISTED else ""
 
     def __contains__(self, name: str) -> bool:
         return name in self.names
