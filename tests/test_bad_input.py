@@ -82,6 +82,30 @@ def test_the_beginning_of_a_name_is_near_in_any_case(unknown):
         bl.lmer(f"y ~ `{unknown}`", {**DATA, "Alter (Jahre)": DATA["y"]})
 
 
+@pytest.mark.parametrize(
+    ("unknown", "nearest"),
+    [
+        ("Alter (Jahr)", "Alter (Jahre)"),
+        ("alter (jahre)", "Alter (Jahre)"),
+        ("Einkomen(EUR)", "Einkommen(EUR)"),
+        ("Umsatz/Kop", "Umsatz/Kopf"),
+        ("Vp N", "Vp Nr"),
+        ("Gewicht (kg)", None),
+    ],
+)
+@pytest.mark.parametrize("formula", ["y ~ `{}`", "y ~ x + (`{}` | g)", "`{}` ~ x"])
+def test_names_in_backticks_are_read_as_names(unknown, nearest, formula):
+    names = ("Alter (Jahre)", "Einkommen(EUR)", "Umsatz/Kopf", "Vp Nr")
+    guess = f"Did you mean {nearest!r}?" if nearest else " Columns are 'y', "
+    with says(bl.DataError, f"there is no column {unknown!r} in the data.", guess):
+        bl.lmer(formula.format(unknown), {**DATA, **dict.fromkeys(names, DATA["x"])})
+
+
+def test_expressions_near_a_name_are_read_as_expressions():
+    data = {**DATA, "log(w)": DATA["y"], "y + w": DATA["y"]}
+    assert list(bl.lmer("y + x ~ log(g + 1)", data).params.index) == ["Intercept", "log(g + 1)"]
+
+
 @pytest.mark.parametrize("role", ["weights", "offset"])
 def test_unknown_weights_and_offset(role):
     frame = bl.datasets.load("sleepstudy")

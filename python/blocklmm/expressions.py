@@ -7,7 +7,10 @@ Any other is evaluated once on the whole data, and can't be redone on new data.
 
 from __future__ import annotations
 
+import builtins
 import copy
+import difflib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +22,7 @@ from formulaic import ModelSpec
 from formulaic.errors import FormulaicError
 from formulaic.parser.types import Factor as FormulaicFactor
 from formulaic.parser.types import Term as FormulaicTerm
+from formulaic.transforms import TRANSFORMS
 
 from .errors import DataError, FormulaError, rows_phrase
 from .expression_code import CONTEXT, STATEFUL, Code, read_code
@@ -59,7 +63,7 @@ class Expression:
         transforms: Mapping[str, Any] | None = None,
     ) -> None:
         self.text = text
-        self._code = code = read_code(text, frame.names)
+        self._code = code = _read(text, frame)
         self.is_rowwise = code.is_rowwise
         self.variables = _variables(text, code, frame)
         self._whole: FloatArray | None = None
@@ -199,7 +203,7 @@ class Notes:
     """
 
     def __init__(self, text: str, frame: Frame) -> None:
-        self._text, self._code = text, read_code(text, frame.names)
+        self._text, self._code = text, _read(text, frame)
         self._variables = _variables(text, self._code, frame)
         self._by_moments = is_learnt_from_moments(self._code.tree, STATEFUL)
         self._moments: dict[str, list[TransformNotes]] = {}  # by call of a transform
@@ -263,7 +267,7 @@ def needs_training(text: str, frame: Frame) -> bool:
         If it depends on whole columns in another way than by a state, so that it can't be
         evaluated chunk by chunk.
     """
-    code = read_code(text, frame.names)
+    code = _read(text, frame)
     if code.is_rowwise:
         return False
     if code.is_of_whole_column:
@@ -323,6 +327,39 @@ def _require_state(state: Any) -> None:
             _require_state(value)
         else:
             np.asarray(value)  # which is of one shape
+
+
+def _read(text: str, frame: Frame) -> Code:
+    """Read an expression, unless it is the name of a column in backticks, misspelt.
+
+    A term's text has no backticks round all of it: ``Age (year)`` would be a function called.
+
+    Raises
+    ------
+    DataError
+        If it is such a name.
+    FormulaError
+        If it is no expression.
+    """
+    try:
+        code = read_code(text, frame.names)
+    except FormulaError:
+        if re.fullmatch(r"[\w.]+\(.*\)|.*[`~'\"\n].*", text, re.DOTALL):
+            raise
+        raise _no_column(text, frame) from None
+    if any(name not in frame for name in code.names) and "`" not in text:
+        is_near = difflib.get_close_matches(text, frame.known_names or frame.names, 1, 0.8)
+        if is_near or (not code.calls <= _FUNCTIONS and re.match(r"[\w.]+\s+\(", text)):
+            raise _no_column(text, frame)
+    return code
+
+
+_FUNCTIONS = {*CONTEXT, *TRANSFORMS, *dir(builtins)}
+"""Functions that can be called."""
+
+
+def _no_column(name: str, frame: Frame) -> DataError:
+    return DataError(f"there is no column {name!r} in the data.{frame.hint(name)}")
 
 
 def _variables(text: str, code: Code, frame: Frame) -> list[str]:
