@@ -119,6 +119,43 @@ def test_unknown_functions_are_named():
 
 
 @pytest.mark.parametrize(
+    ("term", "instead"),
+    [
+        ("I(x - mean(x))", "np.mean(x)"),
+        ("I(x / sd(x))", "np.std(x, ddof=1)"),
+        ("ifelse(x > 0, 1, 0)", "np.where(x > 10, 1, 0)"),
+        ("ns(x, 3)", "cr(x, df=3) or bs(x, df=4)"),
+        ("relevel(a, ref='u')", "levels="),
+        ("dummy(a, 'u')", "I(a == 'level')"),
+        ("pmax(x, 0)", "np.maximum(x, 10)"),
+        ("Q('my column')", "backticks"),
+        ("f(x)", "make it a column"),
+    ],
+)
+def test_functions_of_r_have_others_in_their_place(term, instead):
+    with says(bl.FormulaError, "there is no function", repr(term), instead):
+        bl.lmer(f"y ~ {term}", DATA)
+
+
+def test_what_stands_in_the_place_of_functions_of_r():
+    terms = "np.std(x,ddof=1) np.median(x) np.where(x>10,1,0) np.maximum(x,0) cr(x,df=3) bs(x,df=4)"
+    for term in [*terms.split(), "I(a == 'q')", "I(x > 0)"]:
+        bl.lmer(f"y ~ I(x - {term})" if term.startswith("np") else f"y ~ {term}", DATA)
+
+
+def test_messages_of_expressions_show_them_as_written():
+    with says(bl.FormulaError, "poly(x, degree='two')", "can't be evaluated: Type") as caught:
+        bl.lmer("y ~ poly(x, degree='two')", DATA)
+    assert "a_text" not in str(caught.value)
+
+
+@pytest.mark.parametrize("term", ["x > 1", "(x >= 1)", "x:(x < 1)"])
+def test_comparisons_go_inside_a_call(term):
+    with says(bl.FormulaError, "Unknown operator", "I(x > 10)"):
+        bl.lmer(f"y ~ {term}", DATA)
+
+
+@pytest.mark.parametrize(
     "data",
     [
         pd.concat([DATA, DATA[["x"]]], axis=1),

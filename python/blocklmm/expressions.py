@@ -286,7 +286,9 @@ def _evaluated(
         with np.errstate(all="ignore"):
             matrix = spec.get_model_matrix(named, context={**functions, **code.texts})
     except FormulaicError as error:
-        raise FormulaError(f"{text!r} can't be evaluated: {error}") from None
+        inner = re.search(r"\[(\w+: .*)\]\s*$", str(error), re.DOTALL)
+        why = inner[1] if inner else error
+        raise FormulaError(f"{text!r} can't be evaluated: {why}") from None
     except Exception as error:
         raise DataError(f"{text!r} can't be evaluated on these data: {error}") from error
     values = np.asarray(matrix, dtype=np.float64)
@@ -351,11 +353,28 @@ def _read(text: str, frame: Frame) -> Code:
         is_near = difflib.get_close_matches(text, frame.known_names or frame.names, 1, 0.8)
         if is_near or (not code.calls <= _FUNCTIONS and re.match(r"[\w.]+\s+\(", text)):
             raise _no_column(text, frame)
+    for name in sorted(code.calls - _FUNCTIONS - {"<other>"}):
+        raise FormulaError(
+            f"there is no function {name!r}, which {text!r} calls: "
+            f"{_INSTEAD.get(name, 'make it a column of the data')}"
+        )
     return code
 
 
-_FUNCTIONS = {*CONTEXT, *TRANSFORMS, *dir(builtins)}
-"""Functions that can be called."""
+_FUNCTIONS = {*CONTEXT, *TRANSFORMS, *dir(builtins)} - {"Q"}
+"""Functions that can be called: formulaic's Q would find no column here."""
+
+_INSTEAD = {
+    **dict.fromkeys(("mean", "median"), "write np.mean(x), np.median(x)"),
+    **dict.fromkeys(("sd", "var"), "write np.std(x, ddof=1), np.var(x, ddof=1)"),
+    **dict.fromkeys(("ifelse", "if_else", "case_when"), "write np.where(x > 10, 1, 0)"),
+    **dict.fromkeys(("pmin", "pmax"), "write np.minimum(x, 10), np.maximum(x, 10)"),
+    **dict.fromkeys(("ns", "rcs"), "write cr(x, df=3) or bs(x, df=4) for a spline"),
+    **dict.fromkeys(("Q", "q"), "write the name of a column in backticks, `my column`"),
+    "relevel": 'give the order of levels to lmer, levels={"a": ["first", "second"]}',
+    "dummy": "write I(a == 'level')",
+}
+"""What to write for functions of R, and for patsy's Q."""
 
 
 def _no_column(name: str, frame: Frame) -> DataError:

@@ -316,6 +316,8 @@ def _terms(part: _Part, text: str) -> list[Term]:
         at = len(plain[0]) if len(plain) > 1 else len(part.text) - len(part.text.lstrip())
         if head.startswith("Numeric literals"):
             head = _NUMBER.format("a number")
+        if head.startswith("Unknown operator"):
+            head = f"{head.rstrip('.')}: comparisons go inside I(), as in I(x > 10)"
         raise _error(text, part.place(at), head.split("\n")[0]) from None
     except (SyntaxError, TypeError, ValueError) as error:
         what = "this" if isinstance(error, SyntaxError) else f"this ({error})"
