@@ -25,6 +25,7 @@ Term = tuple[str, ...]
 
 _OPEN, _CLOSE = "([{", ")]}"
 _NUMBER = "{} is neither a column nor 0 or 1; numbers go inside I()"
+_BACKTICKS = "a name with spaces or signs stands in backticks"
 _PARSER = DefaultFormulaParser(include_intercept=True)
 
 
@@ -287,7 +288,12 @@ def _groups(text: str, start: int, end: int) -> list[tuple[str, ...]]:
         if not match:
             while at < end and text[at].isspace():
                 at += 1
-            raise _error(text, at, "a grouping factor is a column, or columns joined by ':' or '/'")
+            raise _error(
+                text,
+                at,
+                "a grouping factor is a column, or columns joined by ':' or '/'; "
+                f"{_BACKTICKS}, as in (1 | `my group`)",
+            )
         levels[-1].append(match[1] or match[2])
         at, separator = start + match.end(), match[3]
         if separator == "/":
@@ -316,6 +322,8 @@ def _terms(part: _Part, text: str) -> list[Term]:
         at = len(plain[0]) if len(plain) > 1 else len(part.text) - len(part.text.lstrip())
         if head.startswith("Numeric literals"):
             head = _NUMBER.format("a number")
+        if head.startswith("Missing operator"):
+            head = f"{head.rstrip('.')}; {_BACKTICKS}, as in `my column`"
         if head.startswith("Unknown operator"):
             head = f"{head.rstrip('.')}: comparisons go inside I(), as in I(x > 10)"
         raise _error(text, part.place(at), head.split("\n")[0]) from None

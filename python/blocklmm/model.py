@@ -28,6 +28,7 @@ class LinearMixedModel:
     formula : str
         Such as ``"Reaction ~ Days + (Days | Subject)"``: the fixed part is formulaic's, random
         terms are lme4's. Without a random term it is the linear model with independent errors.
+        Names with spaces or signs stand in backticks: ``"`reaction (ms)` ~ Days + (1 | `my id`)"``.
     data : data frame, or rows that come in chunks
         pandas, polars or pyarrow table, mapping of arrays, or anything narwhals reads. Or rows
         that are read in chunks, of which no more than a few are in memory: a path or glob of
@@ -226,6 +227,7 @@ def lmer(
     Parameters
     ----------
     formula : str
+        With backticks round names that have spaces or signs, ``"y ~ `age (years)` + (1 | g)"``.
     data : data frame, path, data set, query, or iterable of data frames
     reml : bool
         REML if true, maximum likelihood if false.
