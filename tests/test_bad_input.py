@@ -317,15 +317,15 @@ def test_missing_as_an_error_names_columns_and_rows():
     data.loc[ROWS[::6], "a"] = None
     with says(
         bl.DataError,
-        "column 'x' has missing values in 2 rows (row 3, 7",
+        "column 'x' has missing values in 2 rows (rows 3, 7",
         "column 'y' has missing values in 1 row (row 5",
-        "column 'a' has missing values in 10 rows (row 0, 6, 12, 18, 24, …",
+        "column 'a' has missing values in 10 rows (rows 0, 6, 12, 18, 24, …",
         "missing='drop'",
     ) as caught:
         bl.lmer("y ~ x + a + (1 | g)", data, missing="error")
     assert "'g'" not in str(caught.value)
     groups = DATA.assign(g=pd.Categorical(DATA["g"]).set_categories(range(9)))
-    with says(bl.DataError, "column 'g' has missing values in 6 rows (row 9, 19"):
+    with says(bl.DataError, "column 'g' has missing values in 6 rows (rows 9, 19"):
         bl.lmer(FORMULA, groups, missing="error")
     assert bl.lmer(FORMULA, DATA, missing="error").nobs == N
 
@@ -337,7 +337,7 @@ def test_infinite_values_are_never_dropped(missing, column, value):
     data = with_values(column, [4, 9, 30], value)
     data.loc[9, "z"] = np.nan  # row 9 would be dropped
     with says(
-        bl.DataError, f"column {column!r} has infinite values in 3 rows (row 4, 9, 30", "remove"
+        bl.DataError, f"column {column!r} has infinite values in 3 rows (rows 4, 9, 30", "remove"
     ):
         bl.lmer("y ~ x + z + (1 | g)", data, missing=missing)
 
@@ -356,16 +356,16 @@ def test_infinite_values_of_expressions_and_products():
 def test_weights_that_are_not_finite():
     for value, what in ((np.inf, "infinite values in"), (np.nan, "weights are missing in")):
         data = with_values("z", [5, 8], value)
-        with says(bl.DataError, what, "2 rows (row 5, 8"):
+        with says(bl.DataError, what, "2 rows (rows 5, 8"):
             bl.lmer(FORMULA, data, weights="z")
-        with says(bl.DataError, "weights", what, "2 rows (row 5, 8"):
+        with says(bl.DataError, "weights", what, "2 rows (rows 5, 8"):
             bl.lmer(FORMULA, data, weights=data["z"].to_numpy())
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0])
 def test_weights_that_are_not_positive(value):
     data = with_values("z", [5, 8], value)
-    said = ("weights are zero or negative in 2 rows (row 5, 8",)
+    said = ("weights are zero or negative in 2 rows (rows 5, 8",)
     with says(bl.DataError, *said):
         bl.lmer(FORMULA, data, weights="z")
     with says(bl.DataError, *said):
@@ -396,7 +396,7 @@ def test_a_category_without_values():
 def test_infinite_groups():
     data = with_values("g", [3, 5], np.inf)
     for frame in (data, pl.DataFrame(data), pa.Table.from_pandas(data)):
-        with says(bl.DataError, "grouping column 'g' has infinite", "2 rows (row 3, 5", "remove"):
+        with says(bl.DataError, "grouping column 'g' has infinite", "2 rows (rows 3, 5", "remove"):
             bl.lmer(FORMULA, frame)
 
 

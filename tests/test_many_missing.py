@@ -53,7 +53,7 @@ def test_responses_that_miss_values():
     Y = responses(frame, 5)
     Y[[1, 9], 2] = np.nan
     Y[4, 3] = np.inf
-    with pytest.raises(bl.DataError, match=r"2 of 5 responses.*2, 3; 2 in 2 rows \(row 1, 9"):
+    with pytest.raises(bl.DataError, match=r"2 of 5 responses.*2, 3; 2 in 2 rows \(rows 1, 9"):
         bl.lmer_many("~ t + (t | g)", frame, Y)
     with pytest.warns(bl.BlocklmmWarning, match="1 of 5 responses have no fit"):
         fits = bl.lmer_many("~ t + (t | g)", frame, Y, missing="drop")

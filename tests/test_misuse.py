@@ -20,7 +20,7 @@ NEW = DATA.iloc[:5]
 
 def test_unseen_groups_are_named():
     new = NEW.assign(g=[1, 99, 100, 99, 2])
-    parts = ("'g'", "99, 100", "3 rows (row 1, 2, 3", "new_levels='population'")
+    parts = ("'g'", "99, 100", "3 rows (rows 1, 2, 3", "new_levels='population'")
     for interval in (None, "prediction"):
         with says(bl.DataError, *parts):
             FIT.predict(new, interval=interval)

@@ -13,7 +13,7 @@ from .test_stream_errors import SOURCES, chunks
 
 @pytest.mark.parametrize("make", [chunks, lambda data: iter(chunks(data))])
 def test_rows_are_counted_over_all_chunks(make):
-    with says(bl.DataError, "'x'", "infinite", "2 rows (row 30, 41, counting from 0)"):
+    with says(bl.DataError, "'x'", "infinite", "2 rows (rows 30, 41, counting from 0)"):
         bl.lmer(FORMULA, make(with_values("x", [30, 41], np.inf)))
     with says(bl.DataError, "weights", "zero or negative", "1 row (row 59, counting from 0)"):
         bl.lmer(FORMULA, make(with_values("z", [59], 0.0)), weights="z")

@@ -82,10 +82,11 @@ def labels_phrase(labels: Iterable[Any], most: int = 5) -> str:
 
 
 def rows_phrase(count: int, first: Sequence[int]) -> str:
-    """Return ``3 rows (row 0, 7, 9, counting from 0)``."""
+    """Return ``3 rows (rows 0, 7, 9, counting from 0)``."""
     rows = ", ".join(str(r) for r in first)
     more = ", …" if count > len(first) else ""
-    return f"{count} row{'s' if count != 1 else ''} (row {rows}{more}, counting from 0)"
+    word = "row" if count == 1 else "rows"
+    return f"{count} {word} ({word} {rows}{more}, counting from 0)"
 
 
 def warn(message: str, category: type[BlocklmmWarning] = BlocklmmWarning) -> None:

@@ -108,7 +108,7 @@ def test_weights_and_missing_values(run, folder, sleep):
     assert (ended.status, ended.out) == (1, "")
     (line,) = ended.lines
     assert line == (
-        "blocklmm: column 'Days' has missing values in 2 rows (row 3, 90, counting from 0). "
+        "blocklmm: column 'Days' has missing values in 2 rows (rows 3, 90, counting from 0). "
         "--missing drop leaves such rows out"
     )
 
