@@ -8,6 +8,7 @@ from dataclasses import FrozenInstanceError
 import blocklmm as bl
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
 from .bad_data import DATA, FORMULA, ROWS, N, says, with_values
@@ -56,6 +57,10 @@ def test_new_data_without_a_column():
             FIT.predict(NEW.drop(columns=name))
     with says(bl.DataError, "no column 'x'", "Did you mean 'X'?"):
         FIT.predict(NEW.rename(columns={"x": "X"}))
+    for new in (NEW.drop(columns="g"), pl.DataFrame(NEW.drop(columns="g").to_dict("list"))):
+        for rows in (new, [new]):
+            with says(bl.DataError, "no column 'g'", "random='population'", "Columns are 'y'"):
+                FIT.predict(rows)
     without = NEW.drop(columns=["g", "y"])
     np.testing.assert_array_equal(
         FIT.predict(without, random="population"), FIT.predict(NEW, random="population")

@@ -28,6 +28,7 @@ from .predict import (
     IntArray,
     RowPredictions,
     predict_rows,
+    require_groups,
     require_known,
     row_groups,
     used_rows,
@@ -264,6 +265,8 @@ class FittedRows(FittedEffects):
         def predicted(frame: Frame) -> pd.DataFrame:
             groups: IntArray | None = None
             if random == "conditional" and self._has_random:
+                if data is not None:
+                    require_groups(problem, frame)
                 groups = self._groups(frame, is_chunk)
                 if new_levels == "error" and data is not None:
                     require_known(problem, frame, groups)

@@ -151,6 +151,17 @@ def _text_if_mixed(a: pd.Index, b: pd.Index) -> tuple[pd.Index, pd.Index]:
     return a, b
 
 
+def require_groups(problem: Problem, frame: Frame) -> None:
+    """Raise a DataError if a grouping column is not in a frame of new rows."""
+    for group in problem.design.groups:
+        for name in group:
+            if name not in frame:
+                raise DataError(
+                    f"there is no column {name!r} in the data, which says whose random effects a "
+                    f"row has: random='population' predicts without them.{frame.hint(name)}"
+                )
+
+
 def require_known(problem: Problem, frame: Frame, groups: IntArray) -> None:
     """Raise a DataError that names the levels the model was not fitted with."""
     for f, factor in enumerate(problem.statistics.factors):
