@@ -76,6 +76,8 @@ class FittedIntervals(FittedTests):
             return noted(found, [f"profile likelihood intervals of level {level:g}"])
         if method != "wald":
             near = did_you_mean(str(method), ("wald", "profile"))
+            if str(method).startswith("boot"):
+                near = " Bootstrap intervals are fit.bootstrap(1000, seed=1).conf_int()."
             raise OptionError(f"method is 'wald' or 'profile', not {method!r}.{near}")
         if criterion is not None:
             raise OptionError("criterion belongs to method='profile'")

@@ -358,6 +358,8 @@ def test_misuse():
         bl.OptionError, match=r"method is 'wald' or 'profile'.* Did you mean 'profile'"
     ):
         fit.conf_int(method="profil")
+    with pytest.raises(bl.OptionError, match=r"not 'boot'. Bootstrap .* fit.bootstrap\(.*conf_int"):
+        fit.conf_int(method="boot")
     with pytest.raises(bl.OptionError, match="ddf, robust and cluster belong to method='wald'"):
         fit.conf_int(method="profile", ddf="satterthwaite")
     with pytest.raises(bl.OptionError, match="criterion belongs to method='profile'"):
