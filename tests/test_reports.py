@@ -61,6 +61,8 @@ def test_markup_of_odd_names():
     summary = fit.summary()
     assert "a<b|c_d & 50%" in Cells(summary.as_html()).cells
     assert r"a\textless{}b\textbar{}c\_d \& 50\%" in summary.as_latex()
+    assert r"\textasciigrave{}a\textless{}b" in summary.as_latex()  # of the formula
+    assert "`" not in summary.as_latex()
     rows = [line for line in summary.as_markdown().splitlines() if line.startswith(r"| a\<b")]
     assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [7, 3]
 
@@ -95,6 +97,10 @@ def test_latex_tables_are_whole():
         assert all(row.count(" & ") == len(sides) - 1 for row in rows)
     assert "$-0.138$" in text
     assert r"$-2$*log" not in text  # a name
+    for section in FIT.summary().sections:
+        *lines, last = [line.replace("~", r"\textasciitilde{}") for line in section.lines] or [""]
+        last = last.replace("|", r"\textbar{}")
+        assert "".join(f"{line} \\newline\n" for line in lines) + last in text
     assert r"\textless{}$2 \cdot 10^{-16}$" in text
 
 

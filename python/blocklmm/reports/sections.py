@@ -141,7 +141,8 @@ def _latex(section: Section) -> str:
             texts = (_escaped(c) if k < section.left else _numbers(c) for k, c in enumerate(cells))
             parts += [_latex_row(texts)]
         parts += ["\\bottomrule", "\\end{tabular}"]
-    parts += ["\n" * bool(parts) + _escaped(line) for line in section.lines]
+    if section.lines:
+        parts += ["\n" * bool(parts) + " \\newline\n".join(map(_escaped, section.lines))]
     return "\n".join(parts)
 
 
@@ -173,6 +174,7 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
     **{c: "\\" + c for c in "&%$#_{}"},
 }
 
