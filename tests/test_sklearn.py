@@ -373,6 +373,24 @@ def test_texts_need_a_formula():
         MixedLMRegressor().fit(X.assign(Subject="a"), Y, groups=GROUPS)
 
 
+def test_arrays_of_pipelines_have_neither_names_nor_texts():
+    data = SLEEP.assign(sex=np.where(SLEEP["Subject"].astype(int) % 2, "f", "m"))
+    scaled = make_column_transformer(
+        (StandardScaler(), ["Days"]), remainder="passthrough", verbose_feature_names_out=False
+    )
+    named = make_pipeline(scaled, MixedLMRegressor(FORMULA))
+    with says(bl.DataError, "no column 'Subject'", "x0, x1", "set_output(transform='pandas')"):
+        named.fit(X.astype({"Subject": int}), Y)
+    of_texts = make_pipeline(scaled, MixedLMRegressor("~ Days + sex + (1 | Subject)"))
+    columns = data[["Days", "sex", "Subject"]]
+    with says(bl.DataError, "could not convert string", "set_output(transform='pandas')"):
+        of_texts.fit(columns, Y)
+    with says(bl.DataError, "could not convert string", "without a formula"):
+        MixedLMRegressor(random=None).fit(columns, Y)
+    of_texts[:-1].set_output(transform="pandas")
+    assert list(of_texts.fit(columns, Y)[-1].coef_names_) == ["Days", "sex[T.m]"]
+
+
 def test_the_library_imports_no_optional_package():
     script = (
         "import sys, blocklmm as bl\n"

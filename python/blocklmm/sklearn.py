@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 
 _GROUPS = "groups"
+_KEPT_NAMES = "which steps of a pipeline hand on by set_output(transform='pandas')"
 _NO_RESPONSE = "no_validation"  # scikit-learn's word
 _FORMULA = re.compile(r"\s*(?:`([^`~]+)`|([^\W\d][\w.]*))?\s*~(.*)", re.DOTALL)
 
@@ -99,6 +100,10 @@ class MixedLMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     Notes
     -----
+    Steps of a pipeline hand on arrays, of numbers alone and without names. A formula with names or
+    categories needs data frames: ``pipeline[:-1].set_output(transform="pandas")`` (a
+    ColumnTransformer with ``verbose_feature_names_out=False`` leaves the names as they are).
+
     Splitters such as GroupKFold take the groups beside X. Where those are a column of X, in a
     formula or by ``group_column``, nothing else is to be done::
 
@@ -196,17 +201,25 @@ class MixedLMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         table, weights = _with_column(table, response, values), _weights(sample_weight, len(values))
         if weights is not None and not weights.all():
             table, weights = _rows(table, weights > 0), weights[weights > 0]
-        self.fit_ = lmer(
-            formula,
-            table,
-            self.reml,
-            weights=weights,
-            missing=self.missing,
-            contrasts=self.contrasts,
-            levels=self.levels,
-            rank_deficient=self.rank_deficient,
-            options=self.options,
-        )
+        try:
+            self.fit_ = lmer(
+                formula,
+                table,
+                self.reml,
+                weights=weights,
+                missing=self.missing,
+                contrasts=self.contrasts,
+                levels=self.levels,
+                rank_deficient=self.rank_deficient,
+                options=self.options,
+            )
+        except DataError as error:
+            if nw.dependencies.is_into_dataframe(X) or "there is no column" not in str(error):
+                raise
+            raise DataError(
+                f"{error} X is an array, of columns x0, x1, …: for names give a data frame, "
+                f"{_KEPT_NAMES}"
+            ) from None
         self._set_coefficients()
         return self
 
@@ -315,9 +328,16 @@ class MixedLMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def _numbers(self, X: Any) -> FloatArray:
         finite = "allow-nan" if self.missing == "drop" else True
-        return np.asarray(
-            check_array(X, dtype=np.float64, ensure_all_finite=finite, estimator=self)
-        )
+        try:
+            numbers = check_array(X, dtype=np.float64, ensure_all_finite=finite, estimator=self)
+        except ValueError as error:
+            if not str(error).startswith("could not convert string"):
+                raise
+            instead = "without a formula X holds numbers alone: give one, '~ x + (1 | g)'"
+            if self.formula is not None:
+                instead = f"an array holds numbers alone: give a data frame, {_KEPT_NAMES}"
+            raise DataError(f"{error}; {instead}") from None
+        return np.asarray(numbers)
 
     def _feature_names(self, X: Any) -> list[str]:
         own = [] if isinstance(X, np.ndarray) else nw.from_native(X, eager_only=True).columns
