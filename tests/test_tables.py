@@ -47,6 +47,18 @@ def test_a_noted_table_is_a_data_frame():
         pd.testing.assert_frame_equal(again, plain)
 
 
+def test_figures_of_a_fit_have_six_digits():
+    fit = bl.lmer("Reaction ~ Days + (Days | Subject)", SLEEP)
+    assert repr(fit.icc()) == (
+        "ICC(adjusted=0.721658, unadjusted=0.520567, by_group={'Subject': 0.721658}, label='good')"
+    )
+    assert repr(fit.r2()) == "RSquared(marginal=0.278652, conditional=0.799219)"
+    assert repr(fit.caic()) == (
+        "ConditionalAIC(llf=-824.507, hat_trace=29.0221, effective_df=30.2535)"
+    )
+    assert pickle.loads(pickle.dumps(fit.icc())) == fit.icc()
+
+
 def test_tables_of_a_fit_say_what_they_are():
     fit = bl.lmer("Reaction ~ Days + (1 | Subject)", SLEEP)
     other = bl.lmer("Reaction ~ Days + (Days | Subject)", SLEEP)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .tables import Rounded
+
 SCALE = ((0.40, "poor"), (0.60, "fair"), (0.80, "good"))  # words below these limits
 BEST = "excellent"
 
@@ -32,8 +34,8 @@ class Variances:
         return sum(self.random.values())
 
 
-@dataclass(frozen=True, slots=True)
-class ICC:
+@dataclass(frozen=True, slots=True, repr=False)
+class ICC(Rounded):
     """Intraclass correlation: the share of variance between groups.
 
     Attributes
@@ -55,8 +57,8 @@ class ICC:
     label: str
 
 
-@dataclass(frozen=True, slots=True)
-class RSquared:
+@dataclass(frozen=True, slots=True, repr=False)
+class RSquared(Rounded):
     """Nakagawa's R squared.
 
     Attributes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html as _html
 import textwrap
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,22 @@ def noted(table: pd.DataFrame, notes: Sequence[str]) -> NotedTable:
     out = NotedTable(table)
     out.attrs["notes"] = list(notes)
     return out
+
+
+class Rounded:
+    """A dataclass that prints its numbers with six digits."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        shown = (f"{f.name}={_rounded(getattr(self, f.name))}" for f in fields(self))  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _rounded(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{k!r}: {_rounded(v)}' for k, v in value.items())}}}"
+    return f"{value:.6g}" if isinstance(value, float) else repr(value)
 
 
 def text(table: pd.DataFrame, notes: Sequence[str]) -> str:

@@ -41,14 +41,15 @@ from blocklmm.effects import FittedEffects
 from blocklmm.errors import warn
 from blocklmm.inference.degrees_of_freedom.satterthwaite import Satterthwaite
 from blocklmm.inference.degrees_of_freedom.variance_derivatives import VarianceDerivatives
+from blocklmm.tables import Rounded
 
 from .random_products import Effects, RandomProducts, inner
 
 FloatArray = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class ConditionalAIC:
+@dataclass(frozen=True, slots=True, repr=False)
+class ConditionalAIC(Rounded):
     """Conditional AIC of a fit, and what it is made of.
 
     Attributes
