@@ -69,7 +69,9 @@ def test_tables_of_a_fit_say_what_they_are():
     assert "satterthwaite degrees" in repr(fit.conf_int(ddf="Satterthwaite", level=0.9))
     assert "level 0.9" in repr(fit.conf_int(method="Profile", level=0.9))
     assert "limits of level 0.8" in repr(fit.profile("Days", level=0.8))
-    assert "percentile limits of level 0.95" in repr(fit.bootstrap(50, seed=1))
+    drawn = fit.bootstrap(50, seed=1)
+    assert "percentile limits of level 0.95" in repr(drawn)
+    assert repr(drawn.conf_int("basic", 0.9)).endswith("basic limits of level 0.9, 50 replicates")
 
 
 LINE = bl.lmer("Reaction ~ Days + (1 | Subject)", SLEEP)

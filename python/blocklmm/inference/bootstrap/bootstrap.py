@@ -140,7 +140,7 @@ class Bootstrap:
             least = -1.0 if name.startswith("cor_") else 0.0
             most = np.inf if name.startswith("sd_") or name == "sigma" else 1.0
             out.iloc[k] = out.iloc[k].clip(least, most)
-        return out
+        return tables.noted(out, [f"{kind} limits of level {level:g}, {len(frame)} replicates"])
 
     def _accelerations(self) -> FloatArray:
         """Return sum d^3 / (6 (sum d^2)^1.5) of the jackknife's distances from their mean.
