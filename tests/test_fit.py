@@ -309,6 +309,7 @@ def test_summary_has_lme4s_parts(slopes):
         "Certificate: optimal",
     ):
         assert part in text
+    assert max(map(len, text.splitlines())) <= 100
     assert '<td style="text-align: left">Days</td>' in slopes._repr_html_()
     assert "AIC" in slopes.refit_ml().summary()
 

@@ -125,9 +125,9 @@ def _notes(fit: FittedParameters, errors: FixedErrors) -> list[str]:
     c = fit.certificate
     notes = [f"Tests of fixed effects: {errors.name}"] if len(fit.params) else []
     if fit.ngroups:
+        notes.append(f"Certificate: {c.message}, {c.n_evaluations} evaluations")
         notes.append(
-            f"Certificate: {c.message}; largest gradient {c.gradient:.1e}, smallest eigenvalue of "
-            f"Gamma {c.min_eigenvalue:.1e}, {c.n_evaluations} evaluations"
+            f"Largest gradient {c.gradient:.1e}, smallest eigenvalue of Gamma {c.min_eigenvalue:.1e}"
         )
         notes.append(f"Covariance: {fit.factorization}")
     if fit.passes:
