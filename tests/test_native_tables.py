@@ -87,7 +87,8 @@ def test_tables_of_all_else_are_of_pandas(tmp_path):
         )
     ]
     for fit in (*fits, statistics.fit()):
-        assert type(fit.tidy()) is type(fit.glance()) is pd.DataFrame
+        assert isinstance(fit.tidy(), pd.DataFrame)
+        assert isinstance(fit.glance(), pd.DataFrame)
         if fit.has_data:
             assert type(fit.augment()) is pd.DataFrame
     of_polars = bl.lmer(FORMULA, POLARS)

@@ -47,6 +47,24 @@ def test_a_noted_table_is_a_data_frame():
         pd.testing.assert_frame_equal(again, plain)
 
 
+def test_wide_tables_print_all_columns_and_are_data_frames():
+    fit = bl.lmer("Reaction ~ Days + (Days | Subject)", SLEEP)
+    tables = [fit.tidy(), fit.glance(), fit.influence(), fit.influence(by="row")]
+    tables += [fit.coef()["Subject"], fit.shrinkage()["Subject"], fit.tidy("ran_vals")]
+    with pd.option_context("display.width", 80, "display.max_columns", 4, "display.max_rows", 10):
+        for table in tables:
+            lines = repr(table).splitlines()
+            heads = {name for names in table for name in ([names] if isinstance(names, str) else names)}
+            assert all(str(name) in "".join(lines[:2]) for name in heads)
+            assert str(table) == repr(table)
+            assert len(lines) < 20
+    for table in tables:
+        plain = pd.DataFrame(table)
+        assert type(plain) is type(table.T) is type(table.iloc[:1]) is pd.DataFrame
+        for again in (table, pickle.loads(pickle.dumps(table)), copy.deepcopy(table)):
+            pd.testing.assert_frame_equal(again, plain)
+
+
 def test_figures_of_a_fit_have_six_digits():
     fit = bl.lmer("Reaction ~ Days + (Days | Subject)", SLEEP)
     assert repr(fit.icc()) == (

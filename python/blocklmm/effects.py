@@ -10,6 +10,7 @@ import pandas as pd
 from . import _core, explained
 from .objective import blas_limit
 from .parameters import FittedParameters, FloatArray
+from .tables import wide
 
 
 class FittedEffects(FittedParameters):
@@ -142,7 +143,7 @@ class FittedEffects(FittedParameters):
                 name = fixed.get(recipes[k], design.z_names[k])
                 values = ranef.iloc[:, column].to_numpy()
                 out[name] = out[name] + values if name in out else values
-            tables[group] = out
+            tables[group] = wide(out)
         return tables
 
     def shrinkage(self) -> dict[str, pd.DataFrame]:
@@ -175,7 +176,7 @@ class FittedEffects(FittedParameters):
             out[factor.name] = pd.concat({key: t[factor.name] for key, t in tables.items()}, axis=1)
             if out[factor.name].shape[1] == len(parts):
                 out[factor.name].columns = pd.Index(list(parts))
-        return out
+        return {name: wide(table) for name, table in out.items()}
 
     @cached_property
     def _variance_forms(self) -> tuple[FloatArray, list[FloatArray]]:

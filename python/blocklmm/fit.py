@@ -22,6 +22,7 @@ from .problem import Problem
 from .reports import tidy as _tidy
 from .reports.sections import Report
 from .reports.summary import summary
+from .tables import wide
 
 _MOST_ROWS_SUMMARISED = 1_000_000  # residuals in a summary: a pass over the rows
 
@@ -226,7 +227,7 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
             table = _tidy.ran_pars(self.varcorr, variance_errors(self, self._satterthwaite))
         else:
             table = _tidy.fixed(self, self._fixed_errors(ddf, robust, cluster), level)
-        return native(table, self._problem.library)
+        return wide(native(table, self._problem.library))
 
     def glance(self) -> Any:
         """Return one row of figures that describe the fit, with broom.mixed's columns.
@@ -236,7 +237,7 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
         DataFrame
             In the library that the rows came in (:func:`blocklmm.lmer`).
         """
-        return native(_tidy.glance(self), self._problem.library)
+        return wide(native(_tidy.glance(self), self._problem.library))
 
     def augment(self, out: str | os.PathLike[str] | None = None) -> Any:
         """Return the columns that the model reads, with what is fitted, as broom.mixed does.

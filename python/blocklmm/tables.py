@@ -65,6 +65,23 @@ def of_models(table: pd.DataFrame, names: Sequence[str], notes: Sequence[str]) -
     return out
 
 
+class WideTable(pd.DataFrame):
+    """A DataFrame that prints all of its columns, in lines as long as they need."""
+
+    @property
+    def _constructor(self) -> type[pd.DataFrame]:
+        return pd.DataFrame
+
+    def __repr__(self) -> str:
+        with pd.option_context("display.max_columns", None, "display.expand_frame_repr", False):
+            return super().__repr__()
+
+
+def wide(table: Any) -> Any:
+    """Return a table of pandas as one that prints all of its columns; any other as it is."""
+    return WideTable(table) if isinstance(table, pd.DataFrame) else table
+
+
 def noted(table: pd.DataFrame, notes: Sequence[str]) -> NotedTable:
     """Return a table with notes."""
     out = NotedTable(table)
