@@ -10,7 +10,7 @@ import pandas as pd
 from . import _core, explained
 from .objective import blas_limit
 from .parameters import FittedParameters, FloatArray
-from .tables import wide
+from .tables import WideTable
 
 
 class FittedEffects(FittedParameters):
@@ -134,7 +134,8 @@ class FittedEffects(FittedParameters):
         """
         design, kept = self._problem.design, self._problem.kept
         fixed = {design.x_recipes[k]: design.x_names[k] for k in kept}
-        recipes, tables = design.z_recipes, {}
+        recipes = design.z_recipes
+        tables: dict[str, pd.DataFrame] = {}
         for f, (group, ranef) in enumerate(self.ranef().items()):
             out = pd.DataFrame(
                 np.tile(self._beta, (len(ranef), 1)), index=ranef.index, columns=self._names
@@ -143,7 +144,7 @@ class FittedEffects(FittedParameters):
                 name = fixed.get(recipes[k], design.z_names[k])
                 values = ranef.iloc[:, column].to_numpy()
                 out[name] = out[name] + values if name in out else values
-            tables[group] = wide(out)
+            tables[group] = WideTable(out)
         return tables
 
     def shrinkage(self) -> dict[str, pd.DataFrame]:
@@ -176,7 +177,7 @@ class FittedEffects(FittedParameters):
             out[factor.name] = pd.concat({key: t[factor.name] for key, t in tables.items()}, axis=1)
             if out[factor.name].shape[1] == len(parts):
                 out[factor.name].columns = pd.Index(list(parts))
-        return {name: wide(table) for name, table in out.items()}
+        return {name: WideTable(table) for name, table in out.items()}
 
     @cached_property
     def _variance_forms(self) -> tuple[FloatArray, list[FloatArray]]:

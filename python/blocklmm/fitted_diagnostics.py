@@ -14,7 +14,7 @@ from .inference.influence.refits import refit_influence
 from .inference.influence.residuals import residuals
 from .inference.influence.rows import row_influence
 from .parameters import FloatArray
-from .tables import wide
+from .tables import WideTable
 
 
 class FittedDiagnostics(FittedTests):
@@ -115,9 +115,9 @@ class FittedDiagnostics(FittedTests):
         if by == "row":
             if refit or group is not None:
                 raise OptionError("by='row' takes neither refit nor group")
-            return wide(row_influence(self))
+            return WideTable(row_influence(self))
         of_groups = refit_influence if refit else group_influence
-        return wide(of_groups(self, group, n_threads))
+        return WideTable(of_groups(self, group, n_threads))
 
     def caic(self) -> ConditionalAIC:
         """Return the conditional AIC, for prediction in the groups that were seen.

@@ -147,7 +147,7 @@ class Frame:
             raise DataError("the data have no rows")
 
     def hint(self, name: str) -> str:
-        """Return the nearest column's name as a question; without one all names, if they are few."""
+        """Return the nearest column's name as a question; if none is near, a few columns' names."""
         names = self.known_names or self.names
         if near := did_you_mean(name, names):
             return near

@@ -126,9 +126,8 @@ def _notes(fit: FittedParameters, errors: FixedErrors) -> list[str]:
     notes = [f"Tests of fixed effects: {errors.name}"] if len(fit.params) else []
     if fit.ngroups:
         notes.append(f"Certificate: {c.message}, {c.n_evaluations} evaluations")
-        notes.append(
-            f"Largest gradient {c.gradient:.1e}, smallest eigenvalue of Gamma {c.min_eigenvalue:.1e}"
-        )
+        least = f"smallest eigenvalue of Gamma {c.min_eigenvalue:.1e}"
+        notes.append(f"Largest gradient {c.gradient:.1e}, {least}")
         notes.append(f"Covariance: {fit.factorization}")
     if fit.passes:
         times = "once" if len(fit.passes) == 1 else f"{len(fit.passes)} times"
