@@ -77,36 +77,125 @@ def test_curves_are_smooth_where_only_time_changes():
         np.testing.assert_allclose(own[at, 1], fit.fittedvalues[of], rtol=1e-9)
 
 
-OTHERS = {
-    "changing": ("Reaction ~ Days + z + (Days | Subject)", None),
-    "of time": ("Reaction ~ Days + square + (Days | Subject)", None),
-    "category": ("Reaction ~ factor(Days) + (1 | Subject)", None),
-    "mean": ("Reaction ~ I(Days - np.mean(Days)) + (1 | Subject)", None),
-    "offset": ("Reaction ~ Days + (1 | Subject)", np.linspace(0, 50, 180)),
-}
+def parts(points):
+    """Lines of one artist, which NaN part."""
+    gaps = np.flatnonzero(np.isnan(points[:, 0]))
+    return [part[~np.isnan(part[:, 0])] for part in np.split(points, gaps)]
 
 
-@pytest.mark.parametrize("case", OTHERS)
-def test_curves_join_fitted_values_where_more_changes(case):
-    formula, offset = OTHERS[case]
-    rng = np.random.default_rng(0)
-    data = SLEEP.assign(z=rng.normal(size=180), square=SLEEP["Days"] ** 2)
-    data = data.sample(frac=1, random_state=1).reset_index(drop=True)
+def of_subject(formula, offset=None, seed=1, **columns):
+    """A fit to rows out of order, two of which miss x, the rows of 308, and their fitted values."""
+    data = SLEEP.assign(square=SLEEP["Days"] ** 2, **columns)
+    data = data.sample(frac=1, random_state=seed).reset_index(drop=True)
     data.loc[[5, 17], "Days"] = np.nan
     fit = bl.lmer(formula, data, offset=offset)
     used = data["Days"].notna()
     of = (data["Subject"][used] == "308").to_numpy()
-    rows = data[used][of]
+    values = np.column_stack([fit.fittedvalues, fit.predict(random="population")])[of]
+    return fit, data[used][of], values
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "Reaction ~ Days + square + (Days | Subject)",
+        "Reaction ~ factor(Days) + (1 | Subject)",
+        "Reaction ~ I(Days - np.mean(Days)) + (1 | Subject)",
+    ],
+)
+def test_curves_join_fitted_values_where_others_move_with_time(formula):
+    fit, rows, values = of_subject(formula)
     order = np.argsort(rows["Days"].to_numpy())
     ax = bl.plot.growth_curves(fit, "Days", groups=["308"], axes=own_axes())[0]
     np.testing.assert_array_equal(drawn(ax, "data"), rows[["Days", "Reaction"]])
-    for label, values in (
-        ("own line", fit.fittedvalues),
-        ("population", fit.predict(random="population")),
-    ):
+    for label, fitted in zip(("own line", "population"), values.T, strict=True):
         found = drawn(ax, label)
         np.testing.assert_array_equal(found[:, 0], rows["Days"].iloc[order])
-        np.testing.assert_allclose(found[:, 1], values[of][order], rtol=1e-12)
+        np.testing.assert_allclose(found[:, 1], fitted[order], rtol=1e-12)
+    assert ax.get_title() == "Subject\n308"
+
+
+def test_numbers_that_vary_within_the_group_are_held_at_its_mean():
+    z = np.random.default_rng(0).normal(size=180)
+    fit, rows, _ = of_subject("Reaction ~ poly(Days, 2) + z + (Days | Subject)", z=z)
+    panels = bl.plot.growth_curves(fit, "Days", groups=["308", "335"])
+    found = {label: drawn(panels[0], label) for label in ("own line", "population")}
+    for label, points in found.items():
+        at = pd.DataFrame({"Days": points[:, 0], "z": rows["z"].mean(), "Subject": "308"})
+        how = "population" if label == "population" else "conditional"
+        np.testing.assert_allclose(points[:, 1], fit.predict(at, random=how), rtol=1e-9)
+        assert len(points) > 50
+    assert panels[0].figure.get_suptitle() == "Subject\nz at the group's mean"
+
+
+def test_what_cannot_be_held_is_not_joined():
+    z = np.random.default_rng(0).normal(size=180)
+    formula = "Reaction ~ I(Days - np.mean(Days)) + z + (1 | Subject)"
+    fit, _, values = of_subject(formula, z=z)
+    ax = bl.plot.growth_curves(fit, "Days", groups=["308"], axes=own_axes())[0]
+    line = next(line for line in ax.lines if line.get_label() == "own line")
+    assert line.get_linestyle() == "None"
+    np.testing.assert_allclose(np.sort(line.get_ydata()), np.sort(values[:, 0]), rtol=1e-12)
+    assert "at the group's mean" not in ax.get_title()
+
+
+def test_an_offset_given_as_an_array_is_at_the_group_s_mean():
+    offset = np.linspace(0, 50, 180)
+    fit, rows, _ = of_subject("Reaction ~ Days + (1 | Subject)", offset)
+    ax = bl.plot.growth_curves(fit, "Days", groups=["308"], axes=own_axes())[0]
+    mean = offset[rows.index].mean()
+    on_line(drawn(ax, "population"), fit.params["Intercept"] + mean, fit.params["Days"])
+
+
+def test_a_group_has_a_line_for_each_combination():
+    oats = bl.datasets.load("Oats").sample(frac=1, random_state=2).reset_index(drop=True)
+    for rows in (oats, pl.from_pandas(oats)):
+        fit = bl.lmer("yield ~ nitro + Variety + (1 | Block/Variety)", rows)
+        panels = bl.plot.growth_curves(fit, "nitro", "Block")
+        assert panels[0].figure.get_suptitle() == "Block\na line for each Variety"
+        for ax in panels:
+            block = oats[oats["Block"] == ax.get_title()]
+            for label, how in (("own line", "conditional"), ("population", "population")):
+                found = parts(drawn(ax, label))
+                assert len(found) == 3
+                for variety, line in zip(block["Variety"].unique(), found, strict=True):
+                    at = pd.DataFrame({"nitro": line[:, 0]})
+                    at = at.assign(Variety=variety, Block=ax.get_title())
+                    np.testing.assert_allclose(line[:, 1], fit.predict(at, random=how), rtol=1e-9)
+                    assert np.ptp(line[:, 0]) == pytest.approx(0.6)
+                    assert (np.diff(line[:, 0]) >= 0).all()
+
+
+def test_columns_of_two_values_are_categories_and_one_x_is_a_dash():
+    machines = bl.datasets.load("Machines")
+    t = np.tile(np.arange(3), 18)
+    data = machines.assign(t=t, late=(machines["Machine"] == "C").astype(int))
+    data = data[(data["late"] == 0) | (data["t"] == 1)]
+    fit = bl.lmer("score ~ t + late + (1 | Worker)", data)
+    ax = bl.plot.growth_curves(fit, "t", groups=["1"], axes=own_axes())[0]
+    long, single = parts(drawn(ax, "own line"))
+    b = fit.coef()["Worker"].loc["1"]
+    on_line(long, b["Intercept"], b["t"])
+    on_line(single, b["Intercept"] + b["late"], b["t"])
+    (line,) = [line for line in ax.lines if line.get_label() == "own line"]
+    at = line.get_markevery()
+    assert set(line.get_xdata()[at]) == {1.0}
+    assert "a line for each late" in ax.get_title()
+
+
+def test_crossed_factors_have_lines_of_their_own_or_are_left_out():
+    rng = np.random.default_rng(0)
+    subject, item, t = (k.ravel() for k in np.indices((8, 30, 2)))
+    y = t + rng.normal(size=8)[subject] + rng.normal(size=30)[item] + rng.normal(size=480)
+    data = pd.DataFrame({"y": y, "t": t, "subject": subject, "item": item})
+    fit = bl.lmer("y ~ t + (1 | subject) + (1 | item)", data)
+    ax = bl.plot.growth_curves(fit, "t", "subject", groups=[3], axes=own_axes())[0]
+    own = fit.params["Intercept"] + fit.ranef()["subject"].loc[3].item()
+    on_line(drawn(ax, "own line"), own, fit.params["t"])
+    assert "without the effects of item" in ax.get_title().replace("\n", " ")
+    ax = bl.plot.growth_curves(fit, "t", "item", groups=[7], axes=own_axes())[0]
+    assert len(parts(drawn(ax, "own line"))) == 8
+    assert "a line for each subject" in ax.get_title()
 
 
 def test_nested_factors_are_in_the_line():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +12,14 @@ import numpy.typing as npt
 
 from blocklmm.errors import DataError
 from blocklmm.fit import LinearMixedFit
-from blocklmm.frames import Categories
+from blocklmm.frames import Categories, Frame
+from blocklmm.predict import predict_rows, row_groups
 
 from .canvas import AxesArray, bare, panels
 from .chosen import IntArray, chosen_factor, drawn_groups, named_groups, rows_by_group
 from .colours import BLACK, BLUE, VERMILION
-from .labels import describe_panels, names
+from .covariates import Others, follows, others_than
+from .labels import describe_panels, names, response_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +41,9 @@ class _Curve:
     x, y : arrays of equal length
         The data.
     at, own, population : arrays of equal length
-        The lines, ``at`` in ascending order.
+        The lines, ``at`` in ascending order along each, with NaN between two.
+    are_lines : bool
+        Whether they are to be joined.
     """
 
     x: FloatArray
@@ -46,6 +51,7 @@ class _Curve:
     at: FloatArray
     own: FloatArray
     population: FloatArray
+    are_lines: bool
 
 
 def growth_curves(
@@ -92,9 +98,15 @@ def growth_curves(
     Notes
     -----
     The subject's line is ``fit.predict()`` with the random effects of all factors, the
-    population's ``fit.predict(random="population")`` at the subject's covariates. Both are smooth
-    between the rows where the subject's other variables don't change; otherwise they join the
-    fitted values of its rows.
+    population's ``fit.predict(random="population")`` at the subject's covariates. Both are along x
+    alone: a subject has a line for each combination of its other categories (and of columns of two
+    values), and other numbers that vary along a line are held at the subject's mean. Other grouping
+    factors, too, have a line for each level, up to 12; where these are more, or have one x only,
+    their effects are left out. The title says what was done.
+
+    Columns that are functions of x in all data move with it. Then, and where the model can't
+    predict at other x, lines join the fitted values of the rows; else they are smooth. A dash is a
+    line with one x.
 
     Examples
     --------
@@ -114,7 +126,16 @@ def growth_curves(
     if groups is not None:
         places, note = named_groups(fit, factor, groups), ""
     rows = rows_by_group(fit, factor, places)
-    curves = _smooth(fit, x, values, rows) or _joined(fit, values, rows)
+    number = list(fit.ngroups).index(factor)
+    levels = row_groups(fit._problem, fit._frame())
+    others = others_than(fit, x, values, number, rows, levels)
+    levels[:, others.left_out] = -1
+    lines, are_lines = _lines(_Predictor(fit, levels), x, values, rows, others)
+    y = np.full(len(values), np.nan)
+    y[fit._used] = fit._response()
+    curves = [
+        _Curve(values[own], y[own], *line, are_lines) for own, line in zip(rows, lines, strict=True)
+    ]
     drawn, is_new = panels(axes, len(curves), share=True)
     for ax, curve in zip(drawn, curves, strict=True):
         _draw(ax, curve)
@@ -125,60 +146,175 @@ def growth_curves(
         drawn[0].legend(fontsize="small", framealpha=0.8)
     labels = names(fit.ranef()[factor].index[places])
     title = f"{factor}: {note}" if note else factor
-    describe_panels(drawn, is_new, labels, title, x, fit.response_name)
+    notes = _notes(fit, others, are_lines)
+    describe_panels(drawn, is_new, labels, title, x, response_label(fit), notes=notes)
     return drawn
 
 
-def _of_rows(fit: LinearMixedFit, rows: list[IntArray]) -> list[tuple[FloatArray, ...]]:
-    """Return for each group response, fitted and population values of its rows."""
-    population = np.asarray(fit.predict(random="population"))
-    of_row = np.cumsum(fit._used) - 1
-    parts = (fit._response(), fit.fittedvalues, population)
-    return [tuple(part[of_row[own]] for part in parts) for own in rows]
-
-
-def _joined(fit: LinearMixedFit, x: FloatArray, rows: list[IntArray]) -> list[_Curve]:
-    """Return lines through the fitted values of the rows."""
-    curves = []
-    for own, (y, fitted, population) in zip(rows, _of_rows(fit, rows), strict=True):
-        order = np.argsort(x[own], kind="stable")
-        line = (x[own][order], fitted[order], population[order])
-        curves.append(_Curve(x[own], y, *line))
-    return curves
-
-
-def _smooth(
-    fit: LinearMixedFit, name: str, x: FloatArray, rows: list[IntArray]
-) -> list[_Curve] | None:
-    """Return lines predicted for each group's first row at other x.
-
-    None if they miss a fitted value, since other variables change as well, or if the model can't
-    predict at other x.
-    """
-    grids = [
-        np.sort(np.concatenate([np.linspace(x[own].min(), x[own].max(), _POINTS), x[own]]))
-        for own in rows
+def _notes(fit: LinearMixedFit, others: Others, are_lines: bool) -> list[str]:
+    """Say what was done about what else varies."""
+    held = ", ".join(others.held)
+    left_out = [list(fit.ngroups)[f] for f in others.left_out]
+    return [
+        f"a line for each {' and '.join(others.split)}" if others.split else "",
+        "" if not others.held else f"{held} at the group's mean" if are_lines else f"{held} varies",
+        f"without the effects of {', '.join(left_out)}" if left_out else "",
     ]
-    ends = np.cumsum([len(grid) for grid in grids])[:-1]
-    at = np.repeat([own[0] for own in rows], [len(grid) for grid in grids])
-    new = fit._frame().taken(at, {name: np.concatenate(grids)})
-    try:
-        found = [np.asarray(fit.predict(new, random=how)) for how in ("conditional", "population")]
-    except DataError:  # x is a category, a column's mean is taken, the offset was given as an array
+
+
+@dataclass(frozen=True, slots=True)
+class _Predictor:
+    """Predicts own and population lines, with the effects of some grouping factors left out.
+
+    Attributes
+    ----------
+    fit : LinearMixedFit
+    levels : array of shape (n, number of factors)
+        Each row's level, -1 of those that are left out.
+    """
+
+    fit: LinearMixedFit
+    levels: IntArray
+
+    def of_data(self) -> list[FloatArray]:
+        """Return own and population values of all rows."""
+        return self._at(self.fit._frame(), self.levels)
+
+    def at(self, rows: IntArray, columns: dict[str, FloatArray]) -> list[FloatArray] | None:
+        """Return own and population values of some rows with other values in some columns.
+
+        None if the model can't predict at others: x is a category, a column's mean is taken, or the
+        offset was given as an array.
+        """
+        if self.fit._problem.design.has_array("offset"):
+            return None
+        try:
+            return self._at(Frame(self.fit._frame().taken(rows, columns)), self.levels[rows])
+        except DataError:
+            return None
+
+    def _at(self, frame: Frame, levels: IntArray) -> list[FloatArray]:
+        problem, estimates = self.fit._problem, self.fit._estimates(False)
+        return [predict_rows(problem, frame, estimates, groups).mean for groups in (levels, None)]
+
+
+def _lines(
+    predictor: _Predictor, name: str, x: FloatArray, rows: list[IntArray], others: Others
+) -> tuple[list[list[FloatArray]], bool]:
+    """Return for each group x, own and population values of its lines, parted by NaN.
+
+    And whether they are lines: else they are points, as what can't be held varies along them.
+    """
+    of_data = predictor.of_data()
+    for n in (0,) if others.moving else (_POINTS, 0):
+        found = _predicted(predictor, name, x, rows, others, n)
+        if found is not None and (others.held or _meets(found, x, others.parts, of_data)):
+            return [_parted(own) for own in found], True
+    of_data = _at_mean_offset(predictor.fit, x, rows, of_data)
+    at_rows = [
+        [[x[at], *(values[at] for values in of_data)] for at in (_first(p, x) for p in own)]
+        for own in others.parts
+    ]
+    return [_parted(own) for own in at_rows], not others.held
+
+
+def _predicted(
+    predictor: _Predictor,
+    name: str,
+    x: FloatArray,
+    rows: list[IntArray],
+    others: Others,
+    n: int,
+) -> list[list[list[FloatArray]]] | None:
+    """Return lines at the x of their rows and n more, by group, line and x, own, population."""
+    first = [_first(part, x) for own in others.parts for part in own]
+    grids = [np.sort(np.concatenate([np.linspace(*x[p[[0, -1]]], n), x[p]])) for p in first]
+    at = np.concatenate([p if n == 0 else np.repeat(p[0], n + len(p)) for p in first])
+    lengths = [sum(n + len(_first(part, x)) for part in own) for own in others.parts]
+    columns = {name: np.concatenate(grids)} if n else {}
+    for held, values in others.held.items():
+        means = [values[own].mean() for own in rows]
+        columns[held] = np.repeat(means, lengths)
+    found = predictor.at(at, columns)
+    if found is None:
         return None
-    lines = zip(*(np.split(values, ends) for values in found), strict=True)
-    curves = []
-    for grid, line, own, parts in zip(grids, lines, rows, _of_rows(fit, rows), strict=True):
-        for predicted, fitted in zip(line, parts[1:], strict=True):
-            miss = np.abs(predicted[np.searchsorted(grid, x[own])] - fitted)
-            if not (miss <= _SAME * np.abs(fitted).max()).all():
-                return None
-        curves.append(_Curve(x[own], parts[0], grid, *line))
-    return curves
+    ends = np.cumsum([len(grid) for grid in grids])[:-1]
+    lines = zip(grids, *(np.split(values, ends) for values in found), strict=True)
+    by_line = [list(line) for line in lines]
+    starts = np.cumsum([0, *(len(own) for own in others.parts)])
+    return [by_line[i:j] for i, j in pairwise(starts)]
+
+
+def _meets(
+    found: list[list[list[FloatArray]]],
+    x: FloatArray,
+    parts: list[list[IntArray]],
+    of_data: list[FloatArray],
+) -> bool:
+    """Tell whether lines go through the fitted values of their rows."""
+    for lines, own in zip(found, parts, strict=True):
+        for (grid, *line), part in zip(lines, own, strict=True):
+            for predicted, fitted in zip(line, of_data, strict=True):
+                miss = np.abs(predicted[np.searchsorted(grid, x[part])] - fitted[part])
+                if not (miss <= _SAME * np.abs(fitted[part]).max()).all():
+                    return False
+    return True
+
+
+def _at_mean_offset(
+    fit: LinearMixedFit, x: FloatArray, rows: list[IntArray], of_data: list[FloatArray]
+) -> list[FloatArray]:
+    """Return fitted values with an offset that was given as an array at each group's mean."""
+    if not fit._problem.design.has_array("offset"):
+        return of_data
+    offset = fit._problem.design.matrix(fit._frame(), fit._problem.design.offsets).sum(axis=1)
+    if follows(x[fit._used], offset[fit._used]):
+        return of_data
+    shift = np.zeros(len(offset))
+    for own in rows:
+        shift[own] = offset[own].mean() - offset[own]
+    return [values + shift for values in of_data]
+
+
+def _first(rows: IntArray, x: FloatArray) -> IntArray:
+    """Return the first of the rows at each x, in ascending order."""
+    return rows[np.unique(x[rows], return_index=True)[1]]
+
+
+def _parted(lines: list[list[FloatArray]]) -> list[FloatArray]:
+    """Return lines one after the other, with NaN between them."""
+    return [
+        np.concatenate([part for k in line for part in ([np.nan], k)][1:])
+        for line in zip(*lines, strict=True)
+    ]
 
 
 def _draw(ax: Axes, curve: _Curve) -> None:
     ax.plot(curve.x, curve.y, "o", color=BLACK, markersize=3, mfc="none", label="data")
-    ax.plot(curve.at, curve.population, "--", color=VERMILION, linewidth=1.2, label="population")
-    ax.plot(curve.at, curve.own, "-", color=BLUE, linewidth=1.5, label="own line")
+    width = 0.8 if np.isnan(curve.at).any() else 1.0
+    for values, style, colour, points, label in (
+        (curve.population, "--", VERMILION, 1.2 * width, "population"),
+        (curve.own, "-", BLUE, 1.5 * width, "own line"),
+    ):
+        alone = range(len(curve.at)) if not curve.are_lines else _alone(curve.at)
+        ax.plot(
+            curve.at,
+            values,
+            linestyle=style if curve.are_lines else "none",
+            color=colour,
+            linewidth=points,
+            marker="_",
+            markersize=5,
+            markevery=list(alone),
+            label=label,
+        )
     bare(ax)
+
+
+def _alone(x: FloatArray) -> IntArray:
+    """Return the places between two NaN, or where there is one x alone."""
+    gap = np.concatenate([[True], np.isnan(x), [True]])
+    lines = np.split(np.arange(len(x)), np.flatnonzero(gap[1:-1]))
+    at = [[k for k in line if not np.isnan(x[k])] for line in lines]
+    single = [line[0] for line in at if line and len({x[k] for k in line}) == 1]
+    return np.asarray(single, dtype=np.int64)

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
+    from blocklmm.fit import LinearMixedFit
+
     from .canvas import AxesArray
 
 _WIDTHS = (32, 48)  # characters of a name
@@ -26,6 +28,16 @@ def shortened(text: str, most: int) -> str:
         return text
     tail = (most - 1) // 2
     return f"{text[: most - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def unquoted(name: Any) -> str:
+    """Return a name, or an expression, without the backticks that formulas have."""
+    return str(name).replace("`", "")
+
+
+def response_label(fit: LinearMixedFit) -> str:
+    """Return what the response is called in pictures."""
+    return unquoted(fit.response_name)
 
 
 def names(values: Iterable[Any]) -> list[str]:
@@ -109,23 +121,30 @@ def describe(ax: Axes, *lines: str, x: str = "", y: str = "") -> None:
 
 
 def describe_panels(
-    drawn: AxesArray, is_new: bool, names: Iterable[str], title: str, x: str = "", y: str = ""
+    drawn: AxesArray,
+    is_new: bool,
+    names: Iterable[str],
+    title: str,
+    x: str = "",
+    y: str = "",
+    notes: Iterable[str] = (),
 ) -> None:
-    """Name panels, and write a title and the names of their axes.
+    """Name panels, and write a title, notes below it, and the names of their axes.
 
     About panels that are new; else axes are named in each, and the title stands above the first.
     """
     settle(drawn[0])
+    notes = list(notes)
     small = points_of("xtick.labelsize")
     for ax, name in zip(drawn, names, strict=True):
         width = extent(ax)[0]
-        above = [title] if ax is drawn[0] and not is_new else []
+        above = [title, *notes] if ax is drawn[0] and not is_new else []
         lines = [broken(above, width, small), shortened(name, letters_in(width, small))]
         ax.set_title("\n".join(filter(None, lines)), fontsize=small, parse_math=False)
         if not is_new:
             _name_axes(ax, x, y)
     if is_new:
-        _name_figure(drawn[0].figure, title, x, y)
+        _name_figure(drawn[0].figure, [title, *notes], x, y)
 
 
 def _name_axes(ax: Axes, x: str, y: str) -> None:
@@ -134,9 +153,9 @@ def _name_axes(ax: Axes, x: str, y: str) -> None:
     ax.set_ylabel(shortened(y, letters_in(height, size)), parse_math=False)
 
 
-def _name_figure(figure: Figure | SubFigure, title: str, x: str, y: str) -> None:
+def _name_figure(figure: Figure | SubFigure, lines: list[str], x: str, y: str) -> None:
     size, box = points_of("axes.labelsize"), figure.bbox
     width, height = 72 * box.width / figure.dpi, 72 * box.height / figure.dpi
-    figure.suptitle(broken([title], width, size), fontsize=size, parse_math=False)
+    figure.suptitle(broken(lines, width, size), fontsize=size, parse_math=False)
     figure.supxlabel(shortened(x, letters_in(width, size)), fontsize=size, parse_math=False)
     figure.supylabel(shortened(y, letters_in(height, size)), fontsize=size, parse_math=False)
