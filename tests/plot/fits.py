@@ -36,6 +36,15 @@ def five():
 
 
 @cache
+def quoted():
+    """Columns whose names have to stand in backticks."""
+    data = SLEEP.rename(columns={"Reaction": "Größe in mm", "Days": "t", "Subject": "Kind 1"})
+    data["no. of days"] = data["t"] / 10
+    formula = "`Größe in mm` ~ I(`no. of days` ** 1) + t:`no. of days` + (t | `Kind 1`)"
+    return bl.lmer(formula, data)
+
+
+@cache
 def many():
     """50,000 groups of three rows."""
     m = 50_000

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from blocklmm.plot.labels import names, shortened
 from matplotlib.axes import Axes
+from matplotlib.text import Text
 
 from tests.bad_data import says
 
-from .fits import five, own_axes, sleep
+from .fits import five, own_axes, quoted, sleep
 
 SINGLE = {
     "caterpillar": bl.plot.caterpillar,
@@ -92,6 +93,15 @@ def test_no_text_is_clipped_or_collides(name):
         boxes += [tick.get_window_extent().shrunk(0.98, 0.9) for tick in ticks]
         for k, box in enumerate(boxes):
             assert box.count_overlaps(boxes[k + 1 :]) == 0
+
+
+@pytest.mark.parametrize("name", [*SINGLE, *PANELS])
+def test_no_text_has_the_backticks_of_the_formula(name):
+    found = (SINGLE | PANELS)[name](quoted())
+    figure = np.ravel(found)[0].figure
+    shown = [text.get_text() for text in figure.findobj(Text)]
+    assert any(shown)
+    assert not any("`" in text for text in shown)
 
 
 @pytest.mark.parametrize("name", [*SINGLE, *PANELS])

@@ -13,7 +13,7 @@ from blocklmm.fit import LinearMixedFit
 from .canvas import bare, given_or_new
 from .chosen import chosen_effect, chosen_factor
 from .intervals import draw_intervals
-from .labels import describe, label_levels, percent
+from .labels import describe, label_levels, percent, unquoted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,8 +85,9 @@ def caterpillar(
     ax = given_or_new(ax, 6.0, height_for(len(order)))
     draw_intervals(ax, mode[order], (mode - half)[order], (mode + half)[order])
     is_labelled = label_levels(ax, range(len(order)), table.index[order])
-    name = f"{factor}: {table.columns[effect]}"
+    term = unquoted(table.columns[effect])
+    name = f"{factor}: {term}"
     title = name if is_labelled else f"{name}, {len(order):,} groups in order"
-    describe(ax, title, x=f"{table.columns[effect]}: BLUP and {percent(level)} interval")
+    describe(ax, title, x=f"{term}: BLUP and {percent(level)} interval")
     bare(ax)
     return ax

@@ -16,7 +16,7 @@ from .canvas import bare, given_or_new
 from .caterpillars import height_for
 from .colours import BLACK, BLUE, GREY, VERMILION
 from .intervals import MANY
-from .labels import describe, label_levels, names
+from .labels import describe, label_levels, names, unquoted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -131,7 +131,7 @@ def _measure(table: pd.DataFrame, what: str) -> FloatArray:
 
 def _titled(what: str) -> str:
     if what.startswith("dfbetas_"):
-        return f"DFBETAS of {what.removeprefix('dfbetas_')}"
+        return f"DFBETAS of {unquoted(what.removeprefix('dfbetas_'))}"
     return _TITLES.get(what, what)
 
 

@@ -14,7 +14,7 @@ from .canvas import bare, given_or_new
 from .caterpillars import height_for
 from .chosen import require_fit
 from .intervals import draw_intervals
-from .labels import describe, label_levels, percent
+from .labels import describe, label_levels, percent, response_label, unquoted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,10 +78,10 @@ def fixed_effects(
     estimate, low, high = (table[name].to_numpy() for name in ("estimate", "conf.low", "conf.high"))
     ax = given_or_new(ax, 6.0, height_for(len(table)))
     draw_intervals(ax, estimate, low, high, legend=False)  # which would hide one of few
-    label_levels(ax, range(len(table)), table.index)
+    label_levels(ax, range(len(table)), map(unquoted, table.index))
     note = f"{errors.name}; filled: excludes 0"
     x = f"estimate and {percent(level)} interval"
-    describe(ax, f"{fit.response_name}: fixed effects", note, x=x)
+    describe(ax, f"{response_label(fit)}: fixed effects", note, x=x)
     bare(ax)
     return ax
 

@@ -15,7 +15,7 @@ from blocklmm.fit import LinearMixedFit
 from .canvas import bare, given_or_new
 from .chosen import chosen_effect, chosen_factor, require_fit
 from .colours import BLACK, BLUE, GREY, VERMILION
-from .labels import describe, percent
+from .labels import describe, percent, response_label, unquoted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,7 +91,7 @@ def qq_residuals(
     notes = _draw(ax, known, level)
     notes.append(f"{without:,} rows have none" if without else "")
     y = f"{kind.replace('_', ' ')} residual"
-    describe(ax, f"{fit.response_name}: residuals", *notes, x="normal quantile", y=y)
+    describe(ax, f"{response_label(fit)}: residuals", *notes, x="normal quantile", y=y)
     return ax
 
 
@@ -161,7 +161,7 @@ def qq_ranef(
     notes = _draw(ax, known, level)
     notes.append(f"{without:,} groups' BLUPs are zero" if without else "")
     y = "BLUP over its standard deviation"
-    describe(ax, f"{factor}: {name}", *notes, x="normal quantile", y=y)
+    describe(ax, f"{factor}: {unquoted(name)}", *notes, x="normal quantile", y=y)
     return ax
 
 

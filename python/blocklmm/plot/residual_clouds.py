@@ -12,7 +12,7 @@ from blocklmm.fit import LinearMixedFit
 from .canvas import bare, given_or_new
 from .chosen import require_fit
 from .colours import BLACK, BLUE, VERMILION
-from .labels import describe
+from .labels import describe, response_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,7 +84,7 @@ def residuals(fit: LinearMixedFit, kind: str = "conditional", ax: Axes | None = 
     _draw_trend(ax, x, y)
     describe(
         ax,
-        f"{fit.response_name}: residuals",
+        f"{response_label(fit)}: residuals",
         f"{len(x):,} rows, counted in hexagons" if len(x) > MANY else "",
         f"{without:,} rows have none" if without else "",
         x="population's fitted value" if is_marginal else "fitted value",

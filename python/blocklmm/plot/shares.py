@@ -12,7 +12,7 @@ from blocklmm.fit import LinearMixedFit
 from .canvas import bare, given_or_new
 from .chosen import chosen_factor, require_fit
 from .colours import BLACK, BLUE, GREY, SKY
-from .labels import describe, extent, label_levels, points_of, settle
+from .labels import describe, extent, label_levels, points_of, response_label, settle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,7 +78,7 @@ def icc(fit: LinearMixedFit, ax: Axes | None = None) -> Axes:
         ax.axvline(bound, color=BLACK, linewidth=0.8, linestyle="--")
     label_levels(ax, height, names)
     _write_words(ax, bounds, words, len(names) - 0.2)
-    title = f"{fit.response_name}: intraclass correlation"
+    title = f"{response_label(fit)}: intraclass correlation"
     describe(ax, title, f"adjusted: {found.label}", x="share of variance")
     bare(ax)
     return ax

@@ -16,7 +16,7 @@ from .canvas import bare, given_or_new
 from .caterpillars import height_for
 from .chosen import chosen_effect, chosen_factor, drawn_groups
 from .colours import BLACK, BLUE, GREY, VERMILION
-from .labels import describe, label_levels
+from .labels import describe, label_levels, unquoted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,13 +105,14 @@ def shrinkage(
         ax.set_ylim(low[1], high[1] + _ROOM * (high[1] - low[1]))
     ax.set_xlim(low[0], high[0])
     ax.legend(fontsize="small", loc="upper left", framealpha=0.8)
+    columns = [unquoted(name) for name in fit.ranef()[factor].columns]
     describe(
         ax,
         f"{factor}: from each group's own estimate to its BLUP",
         note,
         f"without an estimate of their own: {unknown:,}" if unknown else "",
         f"beginning outside the picture: {beyond:,}" if beyond else "",
-        **dict(zip("xy", (str(fit.ranef()[factor].columns[k]) for k in effects), strict=False)),
+        **dict(zip("xy", (columns[k] for k in effects), strict=False)),
     )
     bare(ax)
     return ax

@@ -13,7 +13,7 @@ from blocklmm.inference.profile.profile import ParameterProfile, Profile, thresh
 
 from .canvas import AxesArray, bare, panels
 from .colours import BLACK, BLUE, GREY
-from .labels import describe_panels, percent
+from .labels import describe_panels, percent, unquoted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,7 +75,7 @@ def profile_zeta(
         _draw(ax, parameter, chosen, np.array([table[k] for table in limits]))
         bare(ax)
     title = f"limits of {', '.join(map(percent, chosen))} intervals"
-    describe_panels(drawn, is_new, [p.name for p in profile], title, y="zeta")
+    describe_panels(drawn, is_new, [unquoted(p.name) for p in profile], title, y="zeta")
     return drawn
 
 
