@@ -12,10 +12,11 @@ from tests.bad_data import says
 from .fits import many, own_axes, penicillin, sleep, texts, title, without_rows, y_labels
 
 TABLE = sleep().influence()
+NONE = "none is beyond it"
 
 
 def points(ax):
-    """All values by height, and whether they are among the largest."""
+    """All values by height, and whether they are diamonds."""
     others, largest = [line.get_xydata() for line in ax.lines if line.get_linestyle() == "None"]
     marked = np.append(np.zeros(len(others)), np.ones(len(largest)))
     both = np.concatenate([others, largest])
@@ -36,9 +37,30 @@ def test_values_in_order(found, what):
     values, marked = points(ax)
     np.testing.assert_array_equal(values, expected)
     assert y_labels(ax) == list(expected.index)
-    away = (expected - (what == "covratio")).abs()
-    assert set(expected.index[marked]) == set(
-        away.sort_values(ascending=False, kind="stable").index[:3]
+    away = (expected - (what == "covratio")).abs().sort_values(ascending=False, kind="stable")
+    bound = {"cooks_distance": 4 / 18, "dfbetas_Days": 2 / np.sqrt(18)}.get(what, 0)
+    assert set(expected.index[marked]) == set(away[away > bound].index[:3])
+
+
+def test_what_is_beyond_the_bound_is_a_diamond():
+    ax = bl.plot.influence(TABLE, ax=own_axes())
+    assert TABLE["cooks_distance"].max() < 4 / 18
+    assert not points(ax)[1].any()
+    assert title(ax).splitlines()[1:] == ["dashed: 4/18 = 0.222, a rule of thumb", NONE]
+    far = TABLE.assign(cooks_distance=TABLE["cooks_distance"] * np.where(TABLE.index > "330", 5, 1))
+    n = int((far["cooks_distance"] > 4 / 18).sum())
+    assert n == 6
+    ax = bl.plot.influence(far, ax=own_axes())
+    np.testing.assert_array_equal(np.flatnonzero(points(ax)[1]), np.arange(13, 18))
+    assert "diamonds: the 5 largest of 6 beyond it" in title(ax)
+    ax = bl.plot.influence(far, most=9, ax=own_axes())
+    assert points(ax)[1].sum() == 6
+    assert "diamonds: the 6 beyond it" in title(ax)
+    ax = bl.plot.influence(far, most=0, ax=own_axes())
+    assert not points(ax)[1].any()
+    assert "6 beyond it" in title(ax)
+    assert "diamonds: the 3 largest" in title(
+        bl.plot.influence(TABLE, "covratio", most=3, ax=own_axes())
     )
 
 

@@ -1,4 +1,4 @@
-"""Influence: what each group, or row, does to the estimates, with the largest named."""
+"""Influence: what each group, or row, does to the estimates; what is beyond a bound is marked."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def influence(
     factor : str, optional
         The grouping factor, of a fit: by default that in which all others are nested.
     most : int
-        How many of the largest are named: those farthest from zero (from one for "covratio").
+        How many are diamonds at most: the largest beyond the bound, or, where the measure has
+        none ("leverage", "covratio"), those farthest from zero (from one for "covratio").
     ax : Axes, optional
         A new figure by default.
 
@@ -70,7 +71,8 @@ def influence(
     -----
     Dashed lines are the bounds that are in use for m groups: 4/m for Cook's distance, 2/sqrt(m)
     for DFBETAS (Belsley, Kuh & Welsch 1980; Nieuwenhuis, te Grotenhuis & Pelzer 2012), rules of
-    thumb, not tests. Where labels of all groups don't fit, the largest are listed in the picture.
+    thumb, not tests. What is beyond them is a diamond, and the title says of how many. Where labels
+    of all groups don't fit, the diamonds are listed in the picture.
 
     Examples
     --------
@@ -90,17 +92,22 @@ def influence(
     order = known[np.argsort(values[known], kind="stable")]
     shown, index = values[order], table.index[order]
     centre = 1.0 if what == "covratio" else 0.0
-    largest = np.argsort(-np.abs(shown - centre), kind="stable")[:most]
+    bound, text = _bound(what, len(shown))
+    largest = np.argsort(-np.abs(shown - centre), kind="stable")
+    beyond = largest[np.abs(shown[largest]) > bound] if bound is not None else largest
+    largest = beyond[:most]
     ax = given_or_new(ax, 6.0, height_for(len(order)))
     _draw(ax, shown, largest, centre)
-    bound = _draw_bound(ax, what, shown)
+    notes = [f"diamonds: the {len(largest):,} largest" if len(largest) else ""]
+    if bound is not None:
+        notes = _draw_bound(ax, what, bound, text, shown, len(largest), len(beyond))
     if not label_levels(ax, range(len(order)), index):
         _list(ax, names(index[largest]), shown[largest])
     unit = "rows" if table.index.name is None else f"levels of {table.index.name}"
     unknown = len(values) - len(known)
     without = f"without {unknown:,}, which the estimates need" if unknown else ""
     title = f"Leaving out each of {len(order):,} {unit}"
-    describe(ax, title, without, bound, x=_titled(what))
+    describe(ax, title, without, *notes, x=_titled(what))
     bare(ax)
     return ax
 
@@ -155,25 +162,37 @@ def _draw(ax: Axes, values: FloatArray, largest: npt.NDArray[np.int64], centre: 
     ax.set_ylim(-0.7 - 0.02 * len(values), 1.02 * len(values) - 0.3)
 
 
-def _draw_bound(ax: Axes, what: str, values: FloatArray) -> str:
-    """Draw the bound in use of a measure unless it is far beyond all values; return what it is."""
-    m, reached = len(values), float(np.abs(values).max())
+def _bound(what: str, m: int) -> tuple[float | None, str]:
+    """Return the bound in use of a measure of m groups, if there is one, and what it is."""
     if what == "cooks_distance":
-        bound, sides, text = 4 / m, [1], f"4/{m} = {4 / m:.3g}"
-    elif what.startswith("dfbetas_"):
-        bound, sides = 2 / np.sqrt(m), [-1, 1]
-        text = f"\N{PLUS-MINUS SIGN}2/sqrt({m}) = {bound:.3g}"
-    else:
-        return ""
-    if bound > _FAR * reached:
-        return f"all far within {text}"
-    for side in sides:
+        return 4 / m, f"4/{m} = {4 / m:.3g}"
+    if what.startswith("dfbetas_"):
+        bound = 2 / float(np.sqrt(m))
+        return bound, f"\N{PLUS-MINUS SIGN}2/sqrt({m}) = {bound:.3g}"
+    return None, ""
+
+
+def _draw_bound(
+    ax: Axes, what: str, bound: float, text: str, values: FloatArray, marked: int, beyond: int
+) -> list[str]:
+    """Draw a bound unless it is far beyond all values; return what it and the diamonds are."""
+    if bound > _FAR * float(np.abs(values).max()):
+        return [f"all far within {text}"]
+    for side in [1] if what == "cooks_distance" else [-1, 1]:
         ax.axvline(side * bound, color=GREY, linewidth=1, linestyle="--", zorder=0)
-    return f"dashed: {text}"
+    line = f"dashed: {text}, a rule of thumb"
+    if not beyond:
+        return [line, "none is beyond it"]
+    if not marked:
+        return [line, f"{beyond:,} beyond it"]
+    diamonds = f"the {marked:,} largest of {beyond:,}" if marked < beyond else f"the {beyond:,}"
+    return [line, f"diamonds: {diamonds} beyond it"]
 
 
 def _list(ax: Axes, labels: list[str], values: FloatArray) -> None:
-    """List the largest where an ascending curve leaves room."""
+    """List the diamonds where an ascending curve leaves room."""
+    if not labels:
+        return
     ax.text(
         0.98,
         0.05,
