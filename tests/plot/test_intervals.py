@@ -122,7 +122,29 @@ def test_a_forest_shows_fixed_effects(ddf):
     expected = np.array([mean, mean - half, mean + half])[:, :0:-1]  # all but the intercept
     np.testing.assert_allclose(intervals(ax), expected, rtol=1e-9)
     assert y_labels(ax) == list(fit.params.index[:0:-1])
-    assert (ddf or "satterthwaite") in title(ax)
+    said = {
+        "kenward-roger": "90% t intervals, Kenward and Roger's errors and degrees of freedom",
+        "residual": "90% t intervals, residual degrees of freedom",
+        "asymptotic": "90% normal intervals",
+    }.get(ddf, "90% t intervals, Satterthwaite's degrees of freedom")
+    assert said in title(ax).replace("\n", " ")
+
+
+def test_names_of_interactions_are_whole_where_the_figure_can_be_wider():
+    fit = bl.lmer("yield ~ C(nitro) * Variety + (1 | Block)", bl.datasets.load("Oats"))
+    ax = bl.plot.fixed_effects(fit)
+    assert y_labels(ax) == list(fit.params.index[:0:-1])
+    assert 6 < ax.figure.get_figwidth() < 10
+    assert bl.plot.fixed_effects(sleep()).figure.get_figwidth() == 6
+    assert any("…" in label for label in y_labels(bl.plot.fixed_effects(fit, ax=own_axes())))
+    long = bl.datasets.load("Oats").rename(columns={"nitro": "n" * 90})
+    fit = bl.lmer(f"yield ~ {'n' * 90} + Variety + (1 | Block)", long)
+    ax = bl.plot.fixed_effects(fit)
+    assert ax.figure.get_figwidth() == pytest.approx(10, abs=0.2)
+    ax.figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in ax.get_yticklabels()]
+    assert all(box.x0 >= 0 for box in boxes)
+    assert "…" in y_labels(ax)[-1]
 
 
 def test_a_forest_of_chosen_coefficients():

@@ -14,12 +14,28 @@ from .canvas import bare, given_or_new
 from .caterpillars import height_for
 from .chosen import require_fit
 from .intervals import draw_intervals
-from .labels import describe, label_levels, percent, response_label, unquoted
+from .labels import (
+    describe,
+    label_levels,
+    letters_in,
+    percent,
+    points_of,
+    response_label,
+    unquoted,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _INTERCEPT = "Intercept"
+_LEAST_WIDTH, _MOST_WIDTH, _PANEL = 6.0, 10.0, 4.0  # inches
+_METHODS = {
+    "satterthwaite": "t intervals, Satterthwaite's degrees of freedom",
+    "kenward-roger": "t intervals, Kenward and Roger's errors and degrees of freedom",
+    "between-within": "t intervals, between-within degrees of freedom",
+    "residual": "t intervals, residual degrees of freedom",
+    "asymptotic": "normal intervals",
+}
 
 
 def fixed_effects(
@@ -46,7 +62,7 @@ def fixed_effects(
     robust, cluster : str, optional
         Cluster-robust errors, as for :meth:`LinearMixedFit.tidy`.
     ax : Axes, optional
-        A new figure by default.
+        A new figure by default, 10 inches wide at most for long names.
 
     Returns
     -------
@@ -76,12 +92,19 @@ def fixed_effects(
     errors = fit._fixed_errors(ddf, robust, cluster)
     table = tidy.fixed(fit, errors, require_level(level)).set_index("term").loc[chosen[::-1]]
     estimate, low, high = (table[name].to_numpy() for name in ("estimate", "conf.low", "conf.high"))
-    ax = given_or_new(ax, 6.0, height_for(len(table)))
+    shown, most = [unquoted(name) for name in table.index], 0
+    if ax is None:
+        size = points_of("ytick.labelsize")
+        most = letters_in(72 * (_MOST_WIDTH - _PANEL), size)
+        beside = min(max(map(len, shown)), most) / letters_in(720, size) * 10
+        ax = given_or_new(None, max(_PANEL + beside, _LEAST_WIDTH), height_for(len(table)))
+    ax = given_or_new(ax, 0, 0)
     draw_intervals(ax, estimate, low, high, legend=False)  # which would hide one of few
-    label_levels(ax, range(len(table)), map(unquoted, table.index))
-    note = f"{errors.name}; filled: excludes 0"
+    label_levels(ax, range(len(table)), shown, most)
+    intervals = _METHODS.get(errors.name, f"t intervals, {errors.name}")
+    notes = [f"{percent(level)} {intervals}", "filled: excludes 0"]
     x = f"estimate and {percent(level)} interval"
-    describe(ax, f"{response_label(fit)}: fixed effects", note, x=x)
+    describe(ax, f"{response_label(fit)}: fixed effects", *notes, x=x)
     bare(ax)
     return ax
 

@@ -40,11 +40,14 @@ def response_label(fit: LinearMixedFit) -> str:
     return unquoted(fit.response_name)
 
 
-def names(values: Iterable[Any]) -> list[str]:
-    """Return labels as short as leaves different ones different, numbered where that is long."""
+def names(values: Iterable[Any], most: int = 0) -> list[str]:
+    """Return labels as short as leaves different ones different, numbered where that is long.
+
+    Up to ``most`` letters, where there is room for them, nothing is left out.
+    """
     whole = [" ".join(str(value).split()) for value in values]
     n = len(set(whole))
-    for width in _WIDTHS:
+    for width in (max(width, most) for width in _WIDTHS):
         short = [shortened(text, width) for text in whole]
         if len(set(short)) == n:
             return short
@@ -75,8 +78,10 @@ def letters_in(points: float, size: float, least: int = 8) -> int:
     return max(int(points / (_LETTER * size)), least)
 
 
-def label_levels(ax: Axes, places: Iterable[float], values: Iterable[Any]) -> bool:
+def label_levels(ax: Axes, places: Iterable[float], values: Iterable[Any], most: int = 0) -> bool:
     """Write names at places of the y axis, as large as they fit one above the other.
+
+    Up to ``most`` letters, where there is room for them, nothing of a name is left out.
 
     Returns
     -------
@@ -89,7 +94,7 @@ def label_levels(ax: Axes, places: Iterable[float], values: Iterable[Any]) -> bo
     if size < _LEAST_POINTS:
         ax.set_yticks([])
         return False
-    ax.set_yticks(places, names(values), fontsize=size, parse_math=False)
+    ax.set_yticks(places, names(values, most), fontsize=size, parse_math=False)
     ax.tick_params(axis="y", length=0)
     return True
 
