@@ -44,6 +44,17 @@ def test_the_trend_is_median_and_quartiles_in_bins():
         for x, y in zip(parts["x"].median(), parts["y"].quantile(share), strict=True):
             assert np.isclose(corners, [x, y], rtol=1e-12).all(axis=1).any()
 
+    assert "6 bins of 30 rows or more, joined at the middles" in title(ax).replace("\n", " ")
+
+
+def test_the_trend_of_many_rows_goes_nearly_to_the_ends():
+    fit = many()
+    found = drawn(bl.plot.residuals(fit, ax=own_axes()), "median")[:, 0]
+    shares = np.searchsorted(np.sort(fit.fittedvalues), found) / fit.nobs
+    assert 0 < shares[0] < 0.001
+    assert 0.999 < shares[-1] < 1
+    assert np.diff(shares).max() == pytest.approx(0.05, abs=0.001)
+
 
 def test_no_trend_along_too_few_different_values():
     fit = bl.lmer("Reaction ~ 1 + (1 | Subject)", SLEEP[SLEEP["Subject"].isin(["308", "309"])])

@@ -52,9 +52,10 @@ def residuals(fit: LinearMixedFit, kind: str = "conditional", ax: Axes | None = 
     Notes
     -----
     Line and band are median and quartiles of the residuals in bins of fitted values that hold
-    about as many rows each, 30 or more: level, and of one width, where the model fits. More than
-    5,000 rows are counted in hexagons, dark where they are many, on a logarithmic scale. With few
-    rows a group, conditional residuals rise with the fitted values, because BLUPs are shrunk.
+    about as many rows each, or halves of these towards the ends, 30 or more: level, and of one
+    width, where the model fits. They go from the middle of the first bin to that of the last. More
+    than 5,000 rows are counted in hexagons, dark where they are many, on a logarithmic scale. With
+    few rows a group, conditional residuals rise with the fitted values, because BLUPs are shrunk.
 
     Examples
     --------
@@ -81,12 +82,13 @@ def residuals(fit: LinearMixedFit, kind: str = "conditional", ax: Axes | None = 
     else:
         ax.plot(x, y, "o", color=BLUE, markersize=3.5, mfc="none", zorder=1)
     ax.axhline(0, color=BLACK, linewidth=0.8)
-    _draw_trend(ax, x, y)
+    trend = _draw_trend(ax, x, y)
     describe(
         ax,
         f"{response_label(fit)}: residuals",
         f"{len(x):,} rows, counted in hexagons" if len(x) > MANY else "",
         f"{without:,} rows have none" if without else "",
+        trend,
         x="population's fitted value" if is_marginal else "fitted value",
         y=f"{kind.replace('_', ' ')} residual",
     )
@@ -94,12 +96,12 @@ def residuals(fit: LinearMixedFit, kind: str = "conditional", ax: Axes | None = 
     return ax
 
 
-def _draw_trend(ax: Axes, x: FloatArray, y: FloatArray) -> None:
-    """Draw median and quartiles of y in bins of x, where there are two bins at least."""
+def _draw_trend(ax: Axes, x: FloatArray, y: FloatArray) -> str:
+    """Draw median and quartiles of y in bins of x, where there are two at least; say which."""
     n_bins = min(len(x) // _ROWS_A_BIN, _MOST_BINS)
-    edges = np.unique(np.quantile(x, np.linspace(0, 1, n_bins + 1))) if n_bins > 1 else x[:0]
+    edges = np.unique(np.quantile(x, _shares(n_bins, len(x)))) if n_bins > 1 else x[:0]
     if len(edges) < 3:
-        return
+        return ""
     bins = np.searchsorted(edges[1:-1], x, side="right")
     order = np.argsort(bins, kind="stable")
     parts = np.split(order, np.searchsorted(bins[order], np.arange(1, len(edges) - 1)))
@@ -108,3 +110,16 @@ def _draw_trend(ax: Axes, x: FloatArray, y: FloatArray) -> None:
     ax.fill_between(middles, low, high, color=VERMILION, alpha=0.2, linewidth=0, label="quartiles")
     ax.plot(middles, middle, color=VERMILION, linewidth=1.8, label="median")
     ax.legend(fontsize="small", loc="upper left", framealpha=0.8)
+    least = min(map(len, parts))
+    return (
+        f"median and quartiles: {len(parts)} bins of {least:,} rows or more, joined at the middles"
+    )
+
+
+def _shares(n_bins: int, n: int) -> FloatArray:
+    """Return the shares of rows at the edges of bins: those at both ends are halved again."""
+    halves = [1 / n_bins]
+    while halves[-1] / 2 * n >= _ROWS_A_BIN:
+        halves.append(halves[-1] / 2)
+    inner = np.linspace(0, 1, n_bins + 1)
+    return np.unique(np.concatenate([inner, halves[1:], 1 - np.array(halves[1:])]))
