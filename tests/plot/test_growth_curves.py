@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import blocklmm as bl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -36,6 +38,22 @@ def test_all_subjects_are_shown_in_order():
     assert panels[0].figure.get_supxlabel() == "Days"
     assert panels[0].figure.get_supylabel() == "Reaction"
     assert panels[0].get_ylim() == panels[17].get_ylim()
+
+
+@pytest.mark.parametrize(("most", "columns"), [(3, 3), (18, 5), (100, 5)])
+def test_figures_are_10_inches_wide_at_most_and_texts_do_not_collide(most, columns):
+    panels = bl.plot.growth_curves(many(), "t", most=most)
+    figure = panels[0].figure
+    assert figure.get_figwidth() <= 10.001
+    figure.canvas.draw()
+    lefts = {round(ax.get_position().x0, 3) for ax in panels}
+    assert len(lefts) == columns
+    boxes = [ax.get_window_extent() for ax in panels]
+    assert min(box.width for box in boxes) > 1.1 * figure.dpi
+    for ax in panels:
+        ticks = [t for t in ax.get_xticklabels() if t.get_text() and t.get_visible()]
+        spans = [tick.get_window_extent() for tick in ticks]
+        assert not any(a.overlaps(b) for a, b in pairwise(spans))
 
 
 def test_chosen_subjects_on_given_axes():

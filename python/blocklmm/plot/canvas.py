@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 AxesArray: TypeAlias = npt.NDArray[np.object_]
 
 MOST_PANELS = 100
-_MOST_COLUMNS = 5
-_PANEL = (2.6, 2.1)  # inches
+_MOST_COLUMNS = 5  # four of panels that each have their own scale
+_PANEL = (2.6, 2.1)  # inches, of a few
+_BESIDE = 1.4  # inches, for the legend and the names of axes
+_MOST_WIDTH = 10.0  # inches
 
 
 def require_matplotlib() -> None:
@@ -83,13 +85,17 @@ def panels(axes: Panels | None, n: int, share: bool) -> tuple[AxesArray, bool]:
         raise OptionError(f"{n} panels in one figure can't be read: ask for {MOST_PANELS} at most")
     if axes is not None and not isinstance(axes, FigureBase):
         return _first(axes, n), False
-    n_columns = min(_MOST_COLUMNS, math.ceil(math.sqrt(n)) if n > 3 else n)
+    n_columns = min(
+        _MOST_COLUMNS if share else _MOST_COLUMNS - 1, math.ceil(math.sqrt(n)) if n > 3 else n
+    )
     n_rows = math.ceil(n / n_columns)
     subplots: Callable[..., Any]
     if axes is None:
         import matplotlib.pyplot as plt
 
-        size = _PANEL[0] * n_columns + 1.4, _PANEL[1] * n_rows + 0.7
+        width = min(_PANEL[0], (_MOST_WIDTH - _BESIDE) / n_columns)
+        height = _PANEL[1] * math.sqrt(width / _PANEL[0])  # texts stay as high
+        size = width * n_columns + _BESIDE, height * n_rows + 0.7
         subplots = plt.figure(figsize=size, layout="constrained").subplots
     else:
         subplots = axes.subplots

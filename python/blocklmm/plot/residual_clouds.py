@@ -111,9 +111,7 @@ def _draw_trend(ax: Axes, x: FloatArray, y: FloatArray) -> str:
     ax.plot(middles, middle, color=VERMILION, linewidth=1.8, label="median")
     ax.legend(fontsize="small", loc="upper left", framealpha=0.8)
     least = min(map(len, parts))
-    return (
-        f"median and quartiles: {len(parts)} bins of {least:,} rows or more, joined at the middles"
-    )
+    return f"trend: {len(parts)} bins of {least:,} rows or more, joined at the middles"
 
 
 def _shares(n_bins: int, n: int) -> FloatArray:
