@@ -201,6 +201,26 @@ def test_columns_of_two_values_are_categories_and_one_x_is_a_dash():
     assert "a line for each late" in ax.get_title()
 
 
+@pytest.mark.parametrize(
+    ("formula", "note"),
+    [
+        ("Reaction ~ Days + poly(z, 2) + (1 | Subject)", "z at the group's mean"),
+        ("Reaction ~ Days * `a z` + (1 | Subject)", "a z at the group's mean"),
+        ("Reaction ~ Days + C(three) + (1 | Subject)", "a line for each three"),
+        ("Reaction ~ Days + three + (1 | Subject)", "three at the group's mean"),
+        ("Reaction ~ Days + (0 + odd | Subject)", "a line for each odd"),
+        ("Reaction ~ Days + offset(z) + (1 | Subject)", "z at the group's mean"),
+        ("Reaction ~ Days + (1 | Subject)", ""),
+    ],
+)
+def test_what_else_varies_is_in_the_title(formula, note):
+    z = np.random.default_rng(0).normal(size=180)
+    others = {"a z": z, "a": z > 0, "three": np.arange(180) % 3, "odd": z > 0}
+    fit = bl.lmer(formula, SLEEP.assign(z=z, **others))
+    panels = bl.plot.growth_curves(fit, "Days", axes=Figure(figsize=(9, 6)))
+    assert panels[0].figure.get_suptitle() == f"Subject\n{note}".strip()
+
+
 def test_crossed_factors_have_lines_of_their_own_or_are_left_out():
     rng = np.random.default_rng(0)
     subject, item, t = (k.ravel() for k in np.indices((8, 30, 2)))

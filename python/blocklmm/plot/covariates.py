@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from blocklmm.errors import DataError
+from blocklmm.factors import CategoryFactor
 from blocklmm.fit import LinearMixedFit
+from blocklmm.formula import names_in
 from blocklmm.frames import Categories
 
 from .chosen import IntArray
@@ -67,20 +70,23 @@ def others_than(
     levels : array of shape (n, number of factors)
         Each row's level in all factors.
     """
-    frame, design = fit._frame(), fit._problem.design
-    recipes = [*(design.x_recipes[k] for k in fit._problem.kept), *design.z_recipes]
-    read = design.names_for([*recipes, *design.offsets]) - {name}
+    frame = fit._frame()
+    read, in_levels = _columns_read(fit)
     used = np.flatnonzero(fit._used)
     codes: dict[str, npt.NDArray[np.generic]] = {}
     numbers: dict[str, FloatArray] = {}
     moving = []
-    for other in (column for column in frame.names if column in read):
-        column = frame.column(other)
+    for other in (column for column in frame.names if column in read - {name}):
+        try:
+            column = frame.column(other)
+        except DataError:  # neither numbers nor categories: its name is a word of another's
+            continue
         values = np.asarray(column.rows(0, frame.n_rows))
         if not any(_varies(values[own]) for own in rows):
             continue
-        is_number = design.is_number(other) and not isinstance(column, Categories)
-        if not is_number or len(np.unique(values[used])) == 2:
+        is_category = isinstance(column, Categories) or column.is_boolean
+        most = _MOST_LINES if other in in_levels else 2
+        if is_category or len(np.unique(values[used])) <= most:
             if _is_renamed(x[used], values[used]):
                 moving.append(other)
             else:
@@ -103,6 +109,21 @@ def others_than(
             left_out.append(f)
     varying = [k for k, v in numbers.items() if any(_varies(v[p]) for own in parts for p in own)]
     return Others(parts, split, {k: numbers[k] for k in varying}, moving, left_out)
+
+
+def _columns_read(fit: LinearMixedFit) -> tuple[set[str], set[str]]:
+    """Return the columns that predictions read, and those of them that stand for levels."""
+    design, frame = fit._problem.design, fit._frame()
+    recipes = [*(design.x_recipes[k] for k in fit._problem.kept), *design.z_recipes]
+    keys = [design.sources[k] for k in design.needed_sources([*recipes, *design.offsets])]
+    read: set[str] = set()
+    in_levels: set[str] = set()
+    for key in (key for key in keys if key.array is None):
+        names = {key.label} if key.label in frame else names_in(key.label)
+        read |= names
+        if isinstance(design._factors[key.factor], CategoryFactor):
+            in_levels |= names
+    return read, in_levels
 
 
 def _varies(values: npt.NDArray[np.generic]) -> bool:
