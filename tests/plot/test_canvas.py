@@ -9,8 +9,10 @@ import blocklmm as bl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from blocklmm.plot.colours import ink
 from blocklmm.plot.labels import names, shortened
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 from tests.bad_data import says
@@ -110,6 +112,36 @@ def test_pictures_can_be_saved(name, tmp_path):
     for kind in ("png", "svg", "pdf"):
         figure.savefig(tmp_path / f"a.{kind}")
         assert (tmp_path / f"a.{kind}").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("name", [*SINGLE, *PANELS])
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+def test_all_is_seen_on_any_background(name, style):
+    """Lines, points and their faces, and texts on boxes, are not of the background's colour."""
+    with plt.style.context(style):
+        found = np.ravel((SINGLE | PANELS)[name](five()))
+        for ax in found:
+            behind = np.array(to_rgb(ax.get_facecolor()))
+            for line in ax.lines:
+                assert np.abs(to_rgb(line.get_color()) - behind).max() > 0.3, line
+            for text in ax.texts:
+                box = text.get_bbox_patch()
+                if box is not None:
+                    shown = to_rgb(text.get_color()), to_rgb(box.get_facecolor())
+                    assert np.abs(np.subtract(*shown)).max() > 0.5
+            hollow = [line for line in ax.lines if "covers 0" in str(line.get_label())]
+            for line in hollow:
+                np.testing.assert_array_equal(to_rgb(line.get_markerfacecolor()), behind)
+
+
+def test_the_background_of_clear_axes_is_the_figure_s():
+    ax = own_axes()
+    ax.set_facecolor("none")
+    assert ink(ax) == "#000000"
+    ax.figure.set_facecolor("black")
+    assert ink(ax) == "#FFFFFF"
+    ax.figure.set_facecolor("none")
+    assert ink(ax) == "#000000"
 
 
 def test_matplotlib_is_imported_when_a_picture_is_drawn():

@@ -62,7 +62,7 @@ def test_kinds_of_intervals_differ_by_more_than_colour():
         for line in bl.plot.caterpillar(sleep(), ax=own_axes()).lines
         if "0 (" in line.get_label()
     )
-    assert covers.get_markerfacecolor() == "white" != excludes.get_markerfacecolor()
+    assert covers.get_markerfacecolor() == (1, 1, 1, 1) != excludes.get_markerfacecolor()
     assert covers.get_color() != excludes.get_color()
 
 

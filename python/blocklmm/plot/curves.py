@@ -17,7 +17,7 @@ from blocklmm.predict import predict_rows, row_groups
 
 from .canvas import AxesArray, bare, panels
 from .chosen import IntArray, chosen_factor, drawn_groups, named_groups, rows_by_group
-from .colours import BLACK, BLUE, VERMILION
+from .colours import BLUE, VERMILION, ink
 from .covariates import Others, follows, others_than
 from .labels import describe_panels, names, response_label
 
@@ -134,7 +134,8 @@ def growth_curves(
     y = np.full(len(values), np.nan)
     y[fit._used] = fit._response()
     curves = [
-        _Curve(values[own], y[own], *line, are_lines) for own, line in zip(rows, lines, strict=True)
+        _Curve(values[own], y[own], at, fitted, population, are_lines)
+        for own, (at, fitted, population) in zip(rows, lines, strict=True)
     ]
     drawn, is_new = panels(axes, len(curves), share=True)
     for ax, curve in zip(drawn, curves, strict=True):
@@ -228,7 +229,7 @@ def _predicted(
 ) -> list[list[list[FloatArray]]] | None:
     """Return lines at the x of their rows and n more, by group, line and x, own, population."""
     first = [_first(part, x) for own in others.parts for part in own]
-    grids = [np.sort(np.concatenate([np.linspace(*x[p[[0, -1]]], n), x[p]])) for p in first]
+    grids = [np.sort(np.concatenate([np.linspace(x[p[0]], x[p[-1]], n), x[p]])) for p in first]
     at = np.concatenate([p if n == 0 else np.repeat(p[0], n + len(p)) for p in first])
     lengths = [sum(n + len(_first(part, x)) for part in own) for own in others.parts]
     columns = {name: np.concatenate(grids)} if n else {}
@@ -290,7 +291,7 @@ def _parted(lines: list[list[FloatArray]]) -> list[FloatArray]:
 
 
 def _draw(ax: Axes, curve: _Curve) -> None:
-    ax.plot(curve.x, curve.y, "o", color=BLACK, markersize=3, mfc="none", label="data")
+    ax.plot(curve.x, curve.y, "o", color=ink(ax), markersize=3, mfc="none", label="data")
     width = 0.8 if np.isnan(curve.at).any() else 1.0
     for values, style, colour, points, label in (
         (curve.population, "--", VERMILION, 1.2 * width, "population"),

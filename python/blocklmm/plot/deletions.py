@@ -14,7 +14,7 @@ from blocklmm.fit import LinearMixedFit
 
 from .canvas import bare, given_or_new
 from .caterpillars import height_for
-from .colours import BLACK, BLUE, GREY, VERMILION
+from .colours import BLUE, GREY, VERMILION, ink
 from .intervals import MANY
 from .labels import describe, label_levels, names, unquoted
 
@@ -146,7 +146,7 @@ def _draw(ax: Axes, values: FloatArray, largest: npt.NDArray[np.int64], centre: 
     height = np.arange(len(values))
     is_many = len(values) > MANY
     is_large = np.isin(height, largest)
-    ax.axvline(centre, color=BLACK, linewidth=0.8, zorder=0)
+    ax.axvline(centre, color=ink(ax), linewidth=0.8, zorder=0)
     if not is_many:
         ax.hlines(height, centre, values, colors=GREY, linewidths=1, zorder=1)
     ax.plot(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _INTERCEPT = "Intercept"
 _LEAST_WIDTH, _MOST_WIDTH, _PANEL = 6.0, 10.0, 4.0  # inches
+_NOTES = 0.3  # inches above, beside those of other pictures
 _METHODS = {
     "satterthwaite": "t intervals, Satterthwaite's degrees of freedom",
     "kenward-roger": "t intervals, Kenward and Roger's errors and degrees of freedom",
@@ -97,7 +98,7 @@ def fixed_effects(
         size = points_of("ytick.labelsize")
         most = letters_in(72 * (_MOST_WIDTH - _PANEL), size)
         beside = min(max(map(len, shown)), most) / letters_in(720, size) * 10
-        ax = given_or_new(None, max(_PANEL + beside, _LEAST_WIDTH), height_for(len(table)))
+        ax = given_or_new(None, max(_PANEL + beside, _LEAST_WIDTH), _NOTES + height_for(len(table)))
     ax = given_or_new(ax, 0, 0)
     draw_intervals(ax, estimate, low, high, legend=False)  # which would hide one of few
     label_levels(ax, range(len(table)), shown, most)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from .colours import BLACK, BLUE, GREY
+from .colours import BLUE, GREY, ink, paper
 from .labels import extent
 
 if TYPE_CHECKING:
@@ -36,13 +36,13 @@ def draw_intervals(
     covers = (low <= 0) & (high >= 0)
     excludes = (low > 0) | (high < 0)
     kinds = [
-        (covers, GREY, "white", "covers 0"),
+        (covers, GREY, paper(ax), "covers 0"),
         (excludes, BLUE, BLUE, "excludes 0"),
-        (~covers & ~excludes, BLACK, "white", "has no interval"),
+        (~covers & ~excludes, ink(ax), paper(ax), "has no interval"),
     ]
     is_many = len(estimate) > MANY
     width = float(np.clip(extent(ax)[1] / max(len(estimate), 1) / 2, _LEAST_WIDTH, _MOST_WIDTH))
-    ax.axvline(0, color=BLACK, linewidth=0.8, zorder=0)
+    ax.axvline(0, color=ink(ax), linewidth=0.8, zorder=0)
     for rows, colour, face, label in kinds:
         if not rows.any():
             continue

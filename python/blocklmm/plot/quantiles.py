@@ -14,7 +14,7 @@ from blocklmm.fit import LinearMixedFit
 
 from .canvas import bare, given_or_new
 from .chosen import chosen_effect, chosen_factor, require_fit
-from .colours import BLACK, BLUE, GREY, VERMILION
+from .colours import BLUE, GREY, VERMILION, ink
 from .labels import describe, percent, response_label, unquoted
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def _draw(ax: Axes, values: FloatArray, level: float) -> list[str]:
     shown = np.sort(values)[ranks - 1]
     is_outside = (shown < low) | (shown > high)
     ax.fill_between(middle, low, high, color=GREY, alpha=0.35, linewidth=0, label="band")
-    ax.plot(middle[[0, -1]], middle[[0, -1]], color=BLACK, linewidth=0.8)
+    ax.plot(middle[[0, -1]], middle[[0, -1]], color=ink(ax), linewidth=0.8)
     kinds = ((~is_outside, BLUE, "o", "inside"), (is_outside, VERMILION, "x", "outside"))
     for chosen, colour, marker, label in kinds:
         if chosen.any():

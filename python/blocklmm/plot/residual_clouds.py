@@ -11,7 +11,7 @@ from blocklmm.fit import LinearMixedFit
 
 from .canvas import bare, given_or_new
 from .chosen import require_fit
-from .colours import BLACK, BLUE, VERMILION
+from .colours import BLUE, VERMILION, ink, is_light
 from .labels import describe, response_label
 
 if TYPE_CHECKING:
@@ -54,8 +54,9 @@ def residuals(fit: LinearMixedFit, kind: str = "conditional", ax: Axes | None = 
     Line and band are median and quartiles of the residuals in bins of fitted values that hold
     about as many rows each, or halves of these towards the ends, 30 or more: level, and of one
     width, where the model fits. They go from the middle of the first bin to that of the last. More
-    than 5,000 rows are counted in hexagons, dark where they are many, on a logarithmic scale. With
-    few rows a group, conditional residuals rise with the fitted values, because BLUPs are shrunk.
+    than 5,000 rows are counted in hexagons, dark where they are many (bright on a dark background),
+    on a logarithmic scale. With few rows a group, conditional residuals rise with the fitted
+    values, because BLUPs are shrunk.
 
     Examples
     --------
@@ -76,12 +77,13 @@ def residuals(fit: LinearMixedFit, kind: str = "conditional", ax: Axes | None = 
     is_new = ax is None
     ax = given_or_new(ax, 6.0, 4.5)
     if len(x) > MANY:
-        cells = ax.hexbin(x, y, gridsize=60, bins="log", mincnt=1, cmap="Greys", linewidths=0.1)
+        greys = "Greys" if is_light(ax) else "Greys_r"
+        cells = ax.hexbin(x, y, gridsize=60, bins="log", mincnt=1, cmap=greys, linewidths=0.1)
         if is_new:
             ax.figure.colorbar(cells, ax=ax, label="rows")
     else:
         ax.plot(x, y, "o", color=BLUE, markersize=3.5, mfc="none", zorder=1)
-    ax.axhline(0, color=BLACK, linewidth=0.8)
+    ax.axhline(0, color=ink(ax), linewidth=0.8)
     trend = _draw_trend(ax, x, y)
     describe(
         ax,

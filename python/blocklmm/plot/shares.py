@@ -11,7 +11,7 @@ from blocklmm.fit import LinearMixedFit
 
 from .canvas import bare, given_or_new
 from .chosen import chosen_factor, require_fit
-from .colours import BLACK, BLUE, GREY, SKY
+from .colours import BLUE, GREY, SKY, ink, paper
 from .labels import describe, extent, label_levels, points_of, response_label, settle
 
 if TYPE_CHECKING:
@@ -71,11 +71,11 @@ def icc(fit: LinearMixedFit, ax: Axes | None = None) -> Axes:
     ax.set_ylim(-0.6, len(names) + 0.2)
     for y, value in zip(height, values, strict=True):
         text = ax.text(value + 0.015, y, f"{value:.2f}", va="center", fontsize="small")
-        text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
+        text.set_bbox({"facecolor": paper(ax), "edgecolor": "none", "pad": 0.5})
     bounds = [0.0, *(bound for bound, _ in SCALE), 1.0]
     words = [*(word for _, word in SCALE), BEST]
     for bound in bounds[1:-1]:
-        ax.axvline(bound, color=BLACK, linewidth=0.8, linestyle="--")
+        ax.axvline(bound, color=ink(ax), linewidth=0.8, linestyle="--")
     label_levels(ax, height, names)
     _write_words(ax, bounds, words, len(names) - 0.2)
     title = f"{response_label(fit)}: intraclass correlation"

@@ -15,7 +15,7 @@ from blocklmm.fit import LinearMixedFit
 from .canvas import bare, given_or_new
 from .caterpillars import height_for
 from .chosen import chosen_effect, chosen_factor, drawn_groups
-from .colours import BLACK, BLUE, GREY, VERMILION
+from .colours import BLUE, GREY, VERMILION, ink, paper
 from .labels import describe, label_levels, unquoted
 
 if TYPE_CHECKING:
@@ -157,13 +157,13 @@ def _limits(own: FloatArray, blup: FloatArray) -> tuple[FloatArray, FloatArray]:
 def _draw_in_order(ax: Axes, own: FloatArray, blup: FloatArray) -> None:
     height = np.arange(len(own), dtype=np.float64)
     _draw(ax, np.column_stack([own, height]), np.column_stack([blup, height]))
-    ax.axvline(0, color=BLACK, linewidth=0.8, zorder=0)
+    ax.axvline(0, color=ink(ax), linewidth=0.8, zorder=0)
     ax.set_ylim(-0.7, len(own) - 0.3)
 
 
 def _draw_in_plane(ax: Axes, own: FloatArray, blup: FloatArray) -> None:
     _draw(ax, own, blup)
-    ax.plot(0, 0, marker="+", markersize=12, color=BLACK, linestyle="none", label="population")
+    ax.plot(0, 0, marker="+", markersize=12, color=ink(ax), linestyle="none", label="population")
 
 
 def _draw(ax: Axes, start: FloatArray, end: FloatArray) -> None:
@@ -179,5 +179,5 @@ def _draw(ax: Axes, start: FloatArray, end: FloatArray) -> None:
         color=GREY,
         zorder=1,
     )
-    ax.plot(*start.T, "o", color=VERMILION, mfc="white", markersize=4, zorder=2, label="own")
+    ax.plot(*start.T, "o", color=VERMILION, mfc=paper(ax), markersize=4, zorder=2, label="own")
     ax.plot(*end.T, "D", color=BLUE, markersize=3.5, zorder=2, label="BLUP")

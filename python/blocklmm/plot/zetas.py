@@ -12,7 +12,7 @@ from blocklmm.errors import OptionError
 from blocklmm.inference.profile.profile import ParameterProfile, Profile, threshold_of
 
 from .canvas import AxesArray, bare, panels
-from .colours import BLACK, BLUE, GREY
+from .colours import BLUE, GREY, ink
 from .labels import describe_panels, percent, unquoted
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _draw(ax: Axes, parameter: ParameterProfile, levels: list[float], limits: np
         ax.set_xticks([])
         ax.set_yticks([])
         return
-    ax.axhline(0, color=BLACK, linewidth=0.8)
+    ax.axhline(0, color=ink(ax), linewidth=0.8)
     for level in levels:
         for side in (-1, 1):
             ax.axhline(side * threshold_of(level), color=GREY, linewidth=0.8, linestyle=":")
