@@ -132,7 +132,9 @@ def test_means_are_averaged_predictions():
 def test_categories_made_of_a_covariate_stand_at_all_its_values():
     fit = bl.lmer("angle ~ recipe + C(temp > 180) + (1 | recipe:replicate)", CAKE)
     grid = CAKE.drop_duplicates(["recipe", "temp"])
-    expected = pd.Series(fit.predict(grid, random="population")).groupby(grid["recipe"].array)
+    expected = pd.Series(fit.predict(grid, random="population")).groupby(
+        grid["recipe"].array, observed=True
+    )
     found = frame(fit, "recipe")["emmean"]
     np.testing.assert_allclose(found, expected.mean(), rtol=1e-10)
 
