@@ -136,7 +136,8 @@ void SparseFactor::over_leaves(const Work& work) const {
 template <class Work>
 void SparseFactor::over_nodes(bool backwards, const Work& work) const {
   const std::size_t n = plan_.nodes.size();
-  for (std::size_t step = 0; step < n;) {
+  std::size_t step = 0;
+  while (step < n) {
     const auto number = [&] { return backwards ? n - 1 - step : step; };
     const Index q = plan_.nodes[number()].width;
     with_width(q, [&](auto eliminator) {
