@@ -182,7 +182,7 @@ def test_a_fit_is_least_squares_on_these_columns(right):
     assert tuple(np.array(list(columns))[np.logical_not(kept)]) == fit.dropped_columns
     assert np.linalg.matrix_rank(X) == len(fit.params)
     X = X[:, kept]
-    beta, (left,), *_ = np.linalg.lstsq(X, y - offset)
+    beta, (left,), *_ = np.linalg.lstsq(X, y - offset, rcond=None)
     np.testing.assert_allclose(fit.params, beta, rtol=1e-9, atol=1e-11)
     assert fit.sigma**2 == pytest.approx(left / (N - X.shape[1]), rel=1e-12)
     errors = fit.sigma * np.sqrt(np.diag(np.linalg.inv(X.T @ X)))
@@ -410,7 +410,7 @@ def test_dependent_columns_are_dropped_and_named():
 
 def weighted_least_squares(X, w, response):
     root = np.sqrt(w)
-    return np.linalg.lstsq(X * root[:, None], root * response)[0]
+    return np.linalg.lstsq(X * root[:, None], root * response, rcond=None)[0]
 
 
 @pytest.mark.parametrize("weights", ["z", z, "log(w3)", "I(1/z)"])

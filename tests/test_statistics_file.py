@@ -30,6 +30,7 @@ MORE = {
     "quoted": ("y ~ `the z` + (0 + `the z` | g)", {}),
     "booleans": ("y ~ flag * z + (1 | early)", {}),
 }
+NUL = "" if pd.__version__.startswith("2.") else "\x00"  # pandas 2 reads texts up to one
 DATA = DATA.assign(**{"the z": DATA["z"], "flag": DATA["room"] > 1, "early": DATA["g"] < 7})
 
 
@@ -101,7 +102,7 @@ def test_groups_of_what_comes_back_are_taken_away(tmp_path):
         DATA["g"].astype("int8"),
         DATA["g"].astype("Int64"),
         DATA["g"] > 6,
-        "größe\x00 " + DATA["name"],
+        f"größe{NUL} " + DATA["name"],
         DATA["name"].astype(object),
         pd.Categorical(DATA["name"], categories=[f"p{k}" for k in range(20, -1, -1)]),
         pd.Categorical(DATA["g"], categories=range(20, -1, -1)),
@@ -317,7 +318,10 @@ def test_headers_with_a_value_of_another_type(content, folder, data):
 # -- writing ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fails_at", ["replace", "chmod", "digest"])
+@pytest.mark.parametrize(
+    "fails_at",
+    ["os.replace", "pathlib.Path.chmod", "blocklmm.statistics_file._Digesting.write_array"],
+)
 def test_an_interrupted_save_leaves_what_was_there(tmp_path, monkeypatch, fails_at):
     path = tmp_path / "s"
     before = saved(of("slopes", DATA[:90]), path).read_bytes()
@@ -325,10 +329,7 @@ def test_an_interrupted_save_leaves_what_was_there(tmp_path, monkeypatch, fails_
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    if fails_at == "digest":
-        monkeypatch.setattr("blocklmm.statistics_file._Digesting.write_array", interrupted)
-    else:
-        monkeypatch.setattr(os, fails_at, interrupted)
+    monkeypatch.setattr(fails_at, interrupted)
     with pytest.raises(KeyboardInterrupt):
         of("slopes").save(path, min_cell=0)
     monkeypatch.undo()
