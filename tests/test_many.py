@@ -252,10 +252,10 @@ def test_tables():
     for k, name in enumerate("xyz"):
         one = bl.lmer("y ~ t + (t | g)", frame.assign(y=Y[:, k]))
         own = tidy[tidy["response"] == name].drop(columns="response").reset_index(drop=True)
-        pd.testing.assert_frame_equal(own, one.tidy(), rtol=1e-6, check_dtype=False)
+        pd.testing.assert_frame_equal(one.tidy(), own, rtol=1e-6, check_dtype=False)
         own = random[random["response"] == name].drop(columns="response").reset_index(drop=True)
         expected = one.tidy("random").drop(columns="std.error")
-        pd.testing.assert_frame_equal(own, expected, rtol=1e-6, check_dtype=False)
+        pd.testing.assert_frame_equal(expected, own, rtol=1e-6, check_dtype=False)
         for column in ("nobs", "sigma", "logLik", "AIC", "BIC", "REMLcrit", "singular"):
             assert glance.loc[name, column] == pytest.approx(one.glance()[column][0], rel=1e-9)
         pvalues = fits.pvalues.loc[name].to_numpy()
