@@ -18,7 +18,7 @@ import pandas as pd
 
 from .arrow_arrays import arrow_texts, as_arrow, factorize, one_array
 from .errors import DataError, did_you_mean, labels_phrase
-from .native_tables import Library, native
+from .native_tables import Library, native, with_columns
 
 Array = npt.NDArray[Any]
 
@@ -200,10 +200,7 @@ class Frame:
         """Return a table of the same make of some rows, with other values in some columns."""
         if isinstance(self._native, pd.DataFrame):
             return self._native.iloc[rows].reset_index(drop=True).assign(**columns)
-        out = self._native[np.asarray(rows)]
-        backend = nw.get_native_namespace(self._native)
-        series = [nw.new_series(name, v.tolist(), backend=backend) for name, v in columns.items()]
-        return out.with_columns(*series).to_native()
+        return with_columns(self._native[np.asarray(rows)].to_native(), columns)
 
     def require_same_index(self, name: str, values: Any) -> None:
         """Raise a DataError if values come as a Series with the rows' labels in another order."""

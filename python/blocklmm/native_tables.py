@@ -51,7 +51,10 @@ def with_columns(table: Any, columns: Mapping[str, npt.NDArray[Any]]) -> Any:
         return table.assign(**columns)
     frame = nw.from_native(table, eager_only=True)
     library = nw.get_native_namespace(frame)
-    series = [nw.new_series(name, v, backend=library) for name, v in columns.items()]
+    series = [
+        nw.new_series(name, v.tolist() if v.dtype.kind in "OUS" else v, backend=library)
+        for name, v in columns.items()
+    ]
     return frame.with_columns(*series).to_native()
 
 

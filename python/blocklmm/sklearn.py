@@ -32,6 +32,7 @@ from .arguments import as_floats, require_choice
 from .errors import DataError, FormulaError, OptionError, warn
 from .fit import LinearMixedFit
 from .model import lmer
+from .native_tables import chosen_rows, with_columns
 from .optimize import FitOptions
 
 if TYPE_CHECKING:
@@ -198,9 +199,10 @@ class MixedLMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             raise DataError("a model can't be fitted to one row (n_samples = 1)")
         response = _response_name(self.formula, y, table)
         formula = f"{_quoted(response)} ~ {self._terms(table)}"
-        table, weights = _with_column(table, response, values), _weights(sample_weight, len(values))
+        table = with_columns(table, {response: values})
+        weights = _weights(sample_weight, len(values))
         if weights is not None and not weights.all():
-            table, weights = _rows(table, weights > 0), weights[weights > 0]
+            table, weights = chosen_rows(table, weights > 0), weights[weights > 0]
         try:
             self.fit_ = lmer(
                 formula,
@@ -314,7 +316,7 @@ class MixedLMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             return X
         if _GROUPS in _names(X):
             raise OptionError(f"groups are given, and X has a column {_GROUPS!r} as well")
-        return _with_column(X, _GROUPS, _labels(groups))
+        return with_columns(X, {_GROUPS: _labels(groups)})
 
     def _numeric_table(self, X: Any, names: list[str], groups: Any) -> pd.DataFrame:
         place = self._group_place(names)
@@ -436,21 +438,6 @@ def _labels(groups: Any) -> npt.NDArray[Any]:
     if np.ndim(groups) == 2 and np.shape(groups)[1] > 1:
         raise DataError(f"groups are one label a row, not an array of shape {np.shape(groups)}")
     return np.asarray(column_or_1d(groups))
-
-
-def _with_column(table: Any, name: str, values: npt.NDArray[Any]) -> Any:
-    """Return a data frame of the same make with one more column."""
-    if isinstance(table, pd.DataFrame):
-        return table.assign(**{name: values})  # in the order of rows, whatever their labels
-    frame = nw.from_native(table, eager_only=True)
-    column = nw.new_series(name, values.tolist(), backend=nw.get_native_namespace(frame))
-    return frame.with_columns(column).to_native()
-
-
-def _rows(table: Any, chosen: npt.NDArray[np.bool_]) -> Any:
-    if isinstance(table, pd.DataFrame):
-        return table[chosen]
-    return nw.from_native(table, eager_only=True).filter(chosen.tolist()).to_native()
 
 
 def _weights(given: Any, n: int) -> FloatArray | None:
