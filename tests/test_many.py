@@ -303,7 +303,6 @@ def test_what_is_not_certified_is_said_once():
 
 
 def test_a_progress_bar(capsys):
-    pytest.importorskip("tqdm")
     frame = one_factor()
     bl.lmer_many("~ t + (1 | g)", frame, responses(frame, 5), progress=True)
     assert "/5" in capsys.readouterr().err

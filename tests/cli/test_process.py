@@ -59,7 +59,6 @@ def test_a_reader_that_has_enough(folder, sleep_csv):
         assert ended.stderr.read() == b""
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 def test_a_full_disk(folder, sleep_csv):
     with open("/dev/full", "w") as full:
         ended = process(
