@@ -17,43 +17,64 @@ struct Prior {  // of the effects of one factor
 };
 
 template <Index Q>
-struct Eliminator {
+struct Width {
+  explicit Width(Index) {}
+  static constexpr Index q = Q;
+};
+template <>
+struct Width<0> {
+  explicit Width(Index q_any) : q(q_any) {}
+  const Index q;
+};
+
+// Its sums are written out: for so few numbers Eigen's products are no faster, and each takes the
+// compiler seconds.
+template <Index Q>
+struct Eliminator : Width<Q> {
   static constexpr int kSide = Q ? static_cast<int>(Q) : Eigen::Dynamic;
   using Square = Eigen::Matrix<double, kSide, kSide>;
   using ConstSquare = Eigen::Map<const Square>;
-
-  explicit Eliminator(Index q_any) : q(Q ? Q : q_any) {}
+  using Width<Q>::Width, Width<Q>::q;
 
   // Returns |I + lambda'A lambda| and writes W.
   double pivot(const double* A, const Prior& prior, double* W) const {
-    if constexpr (Q == 1) {
-      const double lambda = prior.lambda(0, 0), K = 1 + lambda * A[0] * lambda;
-      if (!(K > 0)) throw NotPositiveDefinite(0);
-      W[0] = lambda / std::sqrt(K);
-      return K;
-    } else {
-      const ConstSquare a(A, q, q), lambda(prior.lambda.data(), q, q);
-      Square K = Square::Identity(q, q);
-      K.noalias() += lambda.transpose() * (a * lambda);
-      const Eigen::LLT<Square> L(K);
-      if (L.info() != Eigen::Success) throw NotPositiveDefinite(0);
-      const Square half = L.matrixL().solve(lambda.transpose());
-      Eigen::Map<Square>(W, q, q) = half.transpose();
-      return L.matrixLLT().diagonal().array().square().prod();
+    const ConstSquare lambda(prior.lambda.data(), q, q);
+    Square L = product(lambda.transpose(), product(ConstSquare(A, q, q), lambda));
+    double determinant = 1;
+    for (Index j = 0; j < q; ++j) {
+      double square = 1 + L(j, j);
+      for (Index k = 0; k < j; ++k) square -= L(j, k) * L(j, k);
+      if (!(square > 0)) throw NotPositiveDefinite(0);
+      determinant *= square;
+      L(j, j) = std::sqrt(square);
+      for (Index i = j + 1; i < q; ++i) {
+        double sum = L(i, j);
+        for (Index k = 0; k < j; ++k) sum -= L(i, k) * L(j, k);
+        L(i, j) = sum / L(j, j);
+      }
+      for (Index i = 0; i < q; ++i) {
+        double sum = lambda(i, j);
+        for (Index k = 0; k < j; ++k) sum -= W[i + k * q] * L(j, k);
+        W[i + j * q] = sum / L(j, j);
+      }
     }
+    return determinant;
   }
 
   Square P(const Level& level, const Prior& prior) const {
+    const ConstSquare W(level.W, q, q);
     if constexpr (Q == 1) {
       const double lambda = prior.lambda(0, 0);
       Square out;
       out(0, 0) = 1 / (1 + lambda * level.A[0] * lambda);
       return out;
     } else {
-      const ConstSquare A(level.A, q, q), W(level.W, q, q);
-      const Square TP = W * W.transpose();
-      if (prior.is_regular) return ConstSquare(prior.inverse_T.data(), q, q) * TP;
-      return Square::Identity(q, q) - A * TP;
+      const Square TP = product(W, W.transpose());
+      if (prior.is_regular) return product(ConstSquare(prior.inverse_T.data(), q, q), TP);
+      Square out = product(ConstSquare(level.A, q, q), TP);
+      for (Index b = 0; b < q; ++b)
+        for (Index a = 0; a < q; ++a) out(a, b) = (a == b ? 1.0 : 0.0) - out(a, b);
+      return out;
     }
   }
 
@@ -154,11 +175,11 @@ struct Eliminator {
   }
 
   Square reduced(const Level& level, const Square& p) const {  // P A
-    return p * ConstSquare(level.A, q, q);
+    return product(p, ConstSquare(level.A, q, q));
   }
   Square variance(const Level& level, const Prior& prior, const Square& S) const {
     const ConstSquare W(level.W, q, q), T(prior.T.data(), q, q);
-    return W * W.transpose() + T * S * T;
+    return product(W, W.transpose()) + product(product(T, S), T);
   }
 
   // to (q x q by columns) += from
@@ -169,10 +190,21 @@ struct Eliminator {
       for (Index a = 0; a < q; ++a) to[a + b * q] += values(a, b);
   }
 
-  const Index q;
   std::vector<double> work;
 
  private:
+  // q x q times q x q
+  template <class Left, class Right>
+  Square product(const Left& L, const Right& R) const {
+    Square out(q, q);
+    for (Index b = 0; b < q; ++b)
+      for (Index a = 0; a < q; ++a) {
+        double sum = 0;
+        for (Index k = 0; k < q; ++k) sum += L(a, k) * R(k, b);
+        out(a, b) = sum;
+      }
+    return out;
+  }
   template <class Derived>
   void multiply_columns(const Eigen::MatrixBase<Derived>& M, Index m, const double* from,
                         double* to) {

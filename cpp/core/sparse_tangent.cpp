@@ -13,6 +13,20 @@ Matrix full(const TiledMatrix& tiles) {
   return out;
 }
 
+// dA~0 of a level and dQ, see sparse_tangent.hpp.
+Matrix change_of_A(const Matrix& P, const Matrix& dA, const Matrix& A0, const Matrix& dT) {
+  return P * dA * P.transpose() - A0 * dT * A0;
+}
+Matrix change_of_Q(const Matrix& T, const Matrix& dT, const Matrix& A_tilde,
+                   const Matrix& dA_tilde) {
+  const Matrix half = dT * A_tilde * T;
+  return dT - half - half.transpose() - T * dA_tilde * T;
+}
+Matrix change_of_leaf(const Matrix& A0, const Matrix& dT, const Matrix& taken) {
+  const Matrix half = A0 * dT, from_dE = half * taken;
+  return from_dE + from_dE.transpose() - half * A0;
+}
+
 }  // namespace
 
 SparseTangent::SparseTangent(const SparseFactor& factor, const Blas& blas)
@@ -48,6 +62,7 @@ std::vector<Matrix> SparseTangent::along(Index factor, const Matrix& dT) {
       if (static_cast<Index>(rows->size()) < size) rows->resize(static_cast<std::size_t>(size));
   };
 
+  const Matrix half_dT = 0.5 * dT;
   dA_.set_zero();
   const bool of_leaves = factor == self.plan_.leaf;
   const Prior& leaf_prior = self.priors_[static_cast<std::size_t>(self.plan_.leaf)];
@@ -55,7 +70,7 @@ std::vector<Matrix> SparseTangent::along(Index factor, const Matrix& dT) {
     self.over_leaves([&](auto& eliminator, Index, const Level& level) {
       make_room(level.n_rows * eliminator.q);
       eliminator.multiply_rows(eliminator.P(level, leaf_prior), level.B, level.n_rows, E.data());
-      eliminator.multiply_rows(0.5 * dT, E.data(), level.n_rows, G.data());
+      eliminator.multiply_rows(half_dT, E.data(), level.n_rows, G.data());
       eliminator.subtract_mixed(level, E.data(), G.data(), dA_);
     });
   self.over_nodes(false, [&](auto& eliminator, std::size_t k, const Level& level) {
@@ -64,12 +79,12 @@ std::vector<Matrix> SparseTangent::along(Index factor, const Matrix& dT) {
     make_room(size);
     eliminator.multiply_rows(eliminator.P(level, prior), level.B, level.n_rows, E.data());
     eliminator.multiply_rows(prior.T, E.data(), level.n_rows, X.data());
-    const Eigen::Map<const Matrix> dA(dA_.square(k), q, q);
-    eliminator.multiply_rows(-0.5 * dA, X.data(), level.n_rows, G.data());
+    const Matrix half_dA = -0.5 * Eigen::Map<const Matrix>(dA_.square(k), q, q);
+    eliminator.multiply_rows(half_dA, X.data(), level.n_rows, G.data());
     for (Index r = 0; r < size; ++r) G[static_cast<std::size_t>(r)] += dA_.rows(k)[r];
     eliminator.subtract_mixed(level, X.data(), G.data(), dA_);
     if (self.plan_.nodes[k].factor != factor) return;
-    eliminator.multiply_rows(0.5 * dT, E.data(), level.n_rows, G.data());
+    eliminator.multiply_rows(half_dT, E.data(), level.n_rows, G.data());
     eliminator.subtract_mixed(level, E.data(), G.data(), dA_);
   });
 
@@ -86,7 +101,7 @@ std::vector<Matrix> SparseTangent::along(Index factor, const Matrix& dT) {
     const Matrix P = eliminator.P(level, prior), A0 = eliminator.reduced(level, P);
     const bool is_own = self.plan_.nodes[k].factor == factor;
     const Matrix own_dT = is_own ? dT : Matrix(Matrix::Zero(q, q));
-    const Eigen::Map<const Matrix> dA(dA_.square(k), q, q);
+    const Matrix dA = Eigen::Map<const Matrix>(dA_.square(k), q, q);
     // V = Q_rr E', then dE, then dV = dQ_rr E' + Q_rr dE'
     const Matrix S = eliminator.template quadratic<true>(level, P, self.Q_);
     const std::vector<double> own(eliminator.E(), eliminator.E() + size);
@@ -107,11 +122,9 @@ std::vector<Matrix> SparseTangent::along(Index factor, const Matrix& dT) {
       dV[static_cast<std::size_t>(r)] += G[static_cast<std::size_t>(r)];
     const Matrix from_dE = eliminator.product_of_rows(dE.data(), V.data(), n);
     const Matrix dA_tilde =
-        P * dA * P.transpose() - A0 * own_dT * A0 - from_dE - from_dE.transpose() - from_dQ;
+        change_of_A(P, dA, A0, own_dT) - from_dE - from_dE.transpose() - from_dQ;
     sums[static_cast<std::size_t>(self.plan_.nodes[k].factor)] += dA_tilde;
-    const Matrix half = own_dT * A_tilde * prior.T;
-    Eigen::Map<Matrix>(dQ_.square(k), q, q) =
-        own_dT - half - half.transpose() - prior.T * dA_tilde * prior.T;
+    Eigen::Map<Matrix>(dQ_.square(k), q, q) = change_of_Q(prior.T, own_dT, A_tilde, dA_tilde);
     eliminator.multiply_rows(-prior.T, dV.data(), n, dQ_.rows(k));
     eliminator.multiply_rows(-own_dT, V.data(), n, G.data());
     for (Index r = 0; r < size; ++r) dQ_.rows(k)[r] += G[static_cast<std::size_t>(r)];
@@ -123,8 +136,7 @@ std::vector<Matrix> SparseTangent::along(Index factor, const Matrix& dT) {
     eliminator.add(-eliminator.template quadratic<false>(level, P, dQ_), leaf_sum.data());
     if (!of_leaves) return;
     const Matrix A0 = eliminator.reduced(level, P);
-    const Matrix from_dE = A0 * dT * eliminator.template quadratic<false>(level, P, self.Q_);
-    leaf_sum += from_dE + from_dE.transpose() - A0 * dT * A0;
+    leaf_sum += change_of_leaf(A0, dT, eliminator.template quadratic<false>(level, P, self.Q_));
   });
   for (Matrix& sum : sums) sum = (0.5 * (sum + sum.transpose())).eval();
   return sums;
