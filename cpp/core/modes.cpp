@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "decompositions.hpp"
 #include "errors.hpp"
 
 namespace blocklmm {
@@ -28,10 +29,11 @@ void conditional_modes(const Statistics& statistics, const Standardization& unit
   // e = (-beta; 1), and N_X N_X' = S_XX^-1
   const Vector e = request.inverse_factor.col(p) / request.inverse_factor(p, p);
   const Matrix N_X = request.inverse_factor.topLeftCorner(p, p);
-  const Matrix identity = Matrix::Identity(q, q), basis_lambda = request.basis * lambda;
-  const Matrix from_user = request.basis.inverse();
+  const Matrix identity = Matrix::Identity(q, q);
+  const Matrix transposed = (request.basis * lambda).transpose();
+  const Matrix from_user = inverse(request.basis);
   GroupFactors group(statistics, units);
-  Matrix U(q, q), RL(q, q), half(q, q), data(q, p + 1), spread(q, p);
+  Matrix U(q, q), RL(q, q), half(q, q), right(q, p + 1), data(q, p + 1), spread(q, p);
   for (Index k = 0; k < n_groups; ++k) {
     require(groups[k] >= 0 && groups[k] < statistics.n_groups(), "a group's number");
     group.compute(groups[k]);
@@ -40,21 +42,26 @@ void conditional_modes(const Statistics& statistics, const Standardization& unit
     RL.noalias() = group.R * lambda;
     U = identity + RL.transpose() * RL;
     const Eigen::LLT<Matrix> factor(U);
-    half = factor.matrixL().solve(basis_lambda.transpose());  // L^-1 (basis lambda)'
-    data.noalias() = half.transpose() * factor.matrixL().solve(RL.transpose() * group.Y);
+    half = factor.matrixL().solve(transposed);  // L^-1 (basis lambda)'
+    right.noalias() = RL.transpose() * group.Y;
+    factor.matrixL().solveInPlace(right);
+    data.noalias() = half.transpose() * right;
     if (to.modes) Eigen::Map<Vector>(to.modes + k * q, q).noalias() = data * e;
     if (to.own) {
       const Vector Ye = group.Y * e;
       const bool full = group.R.diagonal().minCoeff() > 0;
       Eigen::Map<Vector> own(to.own + k * q, q);
       if (full)
-        own = request.basis * group.R.triangularView<Eigen::Upper>().solve(Ye);
+        own.noalias() = request.basis * Vector(group.R.triangularView<Eigen::Upper>().solve(Ye));
       else
         own.setConstant(std::numeric_limits<double>::quiet_NaN());
     }
     if (to.weight) {
-      const Matrix share = half.transpose() * factor.matrixL().solve(RL.transpose() * group.R);
-      Eigen::Map<Vector>(to.weight + k * q, q) = (share * from_user).diagonal();
+      Matrix reached = RL.transpose() * group.R;
+      factor.matrixL().solveInPlace(reached);
+      const Matrix share = half.transpose() * reached;
+      Eigen::Map<Vector>(to.weight + k * q, q) =
+          share.cwiseProduct(from_user.transpose()).rowwise().sum();
     }
     if (!to.conditional && !to.prediction && !to.cross) continue;
     Matrix variance = half.transpose() * half;

@@ -5,6 +5,8 @@
 #include <limits>
 #include <utility>
 
+#include "decompositions.hpp"
+
 namespace blocklmm {
 namespace {
 
@@ -83,13 +85,10 @@ Matrix MomentStart::factor_of(const Vector& observed) const {
   for (const Index row : unknown_) T(row, row) = kUnknown * kUnknown;
   Matrix F = Matrix::Zero(blocks_.q(), blocks_.q());
   for (const TermBlock& b : blocks_) {
-    const Eigen::SelfAdjointEigenSolver<Matrix> eigen(T.block(b.start, b.start, b.size, b.size));
-    const Vector sizes = eigen.eigenvalues()
-                             .cwiseMax(kSmallest * kSmallest)
-                             .cwiseMin(kLargest * kLargest)
-                             .cwiseSqrt();
-    F.block(b.start, b.start, b.size, b.size) =
-        eigen.eigenvectors() * sizes.asDiagonal() * eigen.eigenvectors().transpose();
+    const auto [values, vectors] = symmetric_eigen(T.block(b.start, b.start, b.size, b.size));
+    const Vector sizes =
+        values.cwiseMax(kSmallest * kSmallest).cwiseMin(kLargest * kLargest).cwiseSqrt();
+    F.block(b.start, b.start, b.size, b.size) = vectors * sizes.asDiagonal() * vectors.transpose();
   }
   return F;
 }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "chart.hpp"
+#include "decompositions.hpp"
 #include "errors.hpp"
 #include "trust_region.hpp"
 
@@ -28,8 +29,6 @@ constexpr double kWorthADescent = 1;
 constexpr double kSmall = 1e-3;         // a singular value of lambda that may be zero
 constexpr double kCurved = 1e-8;        // in parts of n: directions that have something to give
 constexpr double kUnidentified = 1e-9;  // in parts of n: no curvature at all
-
-using EigenSolver = Eigen::SelfAdjointEigenSolver<Matrix>;
 
 double largest(const Vector& gradient) {
   return gradient.size() ? gradient.cwiseAbs().maxCoeff() : 0;
@@ -98,9 +97,8 @@ double Search::decrement(const Vector& values, const Vector& slopes) const {
 }
 
 double Search::decrement(const Chart& chart, const Evaluation& here) const {
-  const EigenSolver eigen(chart.hessian(here.hessian));
-  return decrement(eigen.eigenvalues(),
-                   eigen.eigenvectors().transpose() * chart.gradient(here.gradient));
+  const auto [values, vectors] = symmetric_eigen(chart.hessian(here.hessian));
+  return decrement(values, vectors.transpose() * chart.gradient(here.gradient));
 }
 
 Descent Search::descend(Chart start) {
@@ -120,11 +118,9 @@ void Search::descend(Descent& at, Derivatives derivatives, Index most_evaluation
   if (!std::isfinite(at.here.value)) return;
   const double rounding = 1e-12 * (std::abs(at.here.value) + n_);
   double radius = 0.5, before = kInfinity;
-  EigenSolver eigen;
   while (!blocks_.empty()) {
-    eigen.compute(at.chart.hessian(at.here.hessian));
-    const Vector& values = eigen.eigenvalues();
-    const Vector slopes = eigen.eigenvectors().transpose() * at.chart.gradient(at.here.gradient);
+    const auto [values, vectors] = symmetric_eigen(at.chart.hessian(at.here.hessian));
+    const Vector slopes = vectors.transpose() * at.chart.gradient(at.here.gradient);
     at.flattest = (values.array() > kCurved * n_).select(values, kInfinity).minCoeff();
     const double flat = flat_curvature(values), newton = decrement(values, slopes);
     if (values[0] > -flat) {
@@ -144,7 +140,7 @@ void Search::descend(Descent& at, Derivatives derivatives, Index most_evaluation
     if (is_rounding)  // flat directions have nothing to give, and lead far
       step = (values.array() > kCurved * n_).select(step, 0.0);
     const double length = step.norm();
-    Chart next = at.chart.moved(eigen.eigenvectors() * step);
+    Chart next = at.chart.moved(vectors * step);
     Evaluation there = evaluate(next.factor(), derivatives);
     const double actual = at.here.value - there.value;
     bool accept;
@@ -189,9 +185,8 @@ void Search::round_to_boundary(Descent& best) {
 double Search::min_eigenvalue(const Evaluation& here) const {
   double lowest = blocks_.empty() ? std::numeric_limits<double>::quiet_NaN() : kInfinity;
   for (const TermBlock& b : blocks_) {
-    const EigenSolver gamma(here.gamma.block(b.start, b.start, b.size, b.size),
-                            Eigen::EigenvaluesOnly);
-    lowest = std::min(lowest, gamma.eigenvalues()[0]);
+    const Matrix gamma = here.gamma.block(b.start, b.start, b.size, b.size);
+    lowest = std::min(lowest, symmetric_eigenvalues(gamma)[0]);
   }
   return lowest;
 }
@@ -211,8 +206,8 @@ Index Search::n_flat(const Descent& best) const {
         .setConstant(
             std::max(1.0, best.chart.factor().block(b.start, b.start, b.size, b.size).norm()));
   const Matrix scaled = size.asDiagonal() * best.here.hessian * size.asDiagonal();
-  const EigenSolver eigen(best.chart.hessian(scaled), Eigen::EigenvaluesOnly);
-  return (eigen.eigenvalues().array().abs() <= kUnidentified * n_).count();
+  const Vector values = symmetric_eigenvalues(best.chart.hessian(scaled));
+  return (values.array().abs() <= kUnidentified * n_).count();
 }
 
 // Terms whose lambda can be multiplied by any number: no slope and no curvature that way.

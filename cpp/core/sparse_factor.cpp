@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "decompositions.hpp"
 #include "errors.hpp"
 #include "singular_vectors.hpp"
 
@@ -107,7 +108,7 @@ double SparseFactor::factor(const std::vector<Matrix>& lambdas, const std::vecto
     const Vector sizes = singular_values(scaled);
     prior.is_regular = sizes.minCoeff() > kRegular * std::max(1.0, 1e-2 * sizes.maxCoeff());
     if (prior.is_regular) {
-      prior.inverse_lambda = prior.lambda.inverse();
+      prior.inverse_lambda = inverse(prior.lambda);
       prior.inverse_T.noalias() = prior.inverse_lambda.transpose() * prior.inverse_lambda;
     } else {
       keep = keep || is_at_end(static_cast<Index>(f));

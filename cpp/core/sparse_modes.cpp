@@ -24,6 +24,7 @@ void SparseObjective::modes(const Matrix& lambda, const Matrix& inverse_factor,
 
   const Vector m_unit = units_.m_scale.cwiseInverse();
   const Vector e = inverse_factor.col(p) / inverse_factor(p, p);
+  const Vector m_e = m_unit.cwiseProduct(e);
   const Matrix N_X = inverse_factor.topLeftCorner(p, p);
   const std::vector<Matrix> lambdas = by_factor(lambda);
   using Rows = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
@@ -34,17 +35,18 @@ void SparseObjective::modes(const Matrix& lambda, const Matrix& inverse_factor,
     const Vector z_unit = units_.z_scale(members_[at]);
     require(bases[at].rows() == q && bases[at].cols() == q, "a basis of each factor");
     const Matrix left = bases[at] * z_unit.asDiagonal();  // takes effects to the user's columns
-    const Matrix T = lambdas[at] * lambdas[at].transpose();
+    const Matrix T = lambdas[at] * lambdas[at].transpose(), left_T = left * T;
     const ModesResult& result = to[at];
     std::vector<double> variances;
     if (result.conditional || result.prediction) {
       variances.resize(static_cast<std::size_t>(n_levels * q * q));
       factor.variances(f, variances.data());
     }
-    Matrix data(q, m), spread(q, p), variance(q, q), A(q, q);
+    Matrix data(q, m), spread(q, p), half(q, q), variance(q, q), A(q, q);
     for (Index l = 0; l < n_levels; ++l) {
       const Eigen::Map<const Rows> D_tilde(factor.values_of(D, f, l), q, m);
-      data.noalias() = left * (T * D_tilde) * m_unit.asDiagonal();
+      data.noalias() = left_T * D_tilde;
+      data *= m_unit.asDiagonal();
       if (result.modes) Eigen::Map<Vector>(result.modes + l * q, q).noalias() = data * e;
       if (result.own) {
         const Eigen::Map<const Rows> own(factor.values_of(D_own, f, l), q, m);
@@ -55,20 +57,20 @@ void SparseObjective::modes(const Matrix& lambda, const Matrix& inverse_factor,
         Eigen::Map<Vector> out(result.own + l * q, q);
         const Vector pivots = factor_of_A.vectorD();
         if (pivots.minCoeff() > 1e-12 * pivots.maxCoeff())
-          out = bases[at] * factor_of_A.solve(z_unit.cwiseInverse().asDiagonal() *
-                                              (own * (m_unit.asDiagonal() * e)));
+          out.noalias() =
+              bases[at] * Vector(factor_of_A.solve(Vector((own * m_e).cwiseQuotient(z_unit))));
         else
           out.setConstant(std::numeric_limits<double>::quiet_NaN());
       }
       if (result.cross || result.prediction) spread.noalias() = data.leftCols(p) * N_X;
       if (result.cross) Eigen::Map<Matrix>(result.cross + l * q * p, q, p) = spread;
       if (variances.empty()) continue;
-      variance.noalias() =
-          left * Eigen::Map<const Matrix>(variances.data() + l * q * q, q, q) * left.transpose();
+      half.noalias() = left * Eigen::Map<const Matrix>(variances.data() + l * q * q, q, q);
+      variance.noalias() = half * left.transpose();
       if (result.conditional) Eigen::Map<Matrix>(result.conditional + l * q * q, q, q) = variance;
-      if (result.prediction)
-        Eigen::Map<Matrix>(result.prediction + l * q * q, q, q) =
-            variance + spread * spread.transpose();
+      if (!result.prediction) continue;
+      variance.noalias() += spread * spread.transpose();
+      Eigen::Map<Matrix>(result.prediction + l * q * q, q, q) = variance;
     }
   }
 }
