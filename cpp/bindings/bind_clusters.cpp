@@ -2,6 +2,7 @@
 #include "cluster_robust.hpp"
 #include "errors.hpp"
 #include "modes_arrays.hpp"
+#include "scipy_blas.hpp"
 
 namespace py = pybind11;
 
@@ -53,11 +54,13 @@ void bind_clusters(py::module_& module) {
                        std::vector<std::vector<Index>> members, const Matrix& lambda,
                        const Matrix& N) {
              require(cluster >= 0 && cluster < rows.n_factors(), "a factor's number");
+             const Blas blas = scipy_blas();
              const py::gil_scoped_release released;
              return std::make_unique<ClusterSpans>(
                  rows, pairs,
                  ClusterFit{cluster, std::move(x_columns), std::move(z_columns), std::move(members),
-                            lambda, N});
+                            lambda, N},
+                 blas);
            }),
            py::kw_only(), py::arg("rows"), py::arg("pairs"), py::arg("cluster"),
            py::arg("x_columns"), py::arg("z_columns"), py::arg("members"), py::arg("lambda_"),

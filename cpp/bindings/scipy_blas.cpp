@@ -27,6 +27,7 @@ Blas scipy_blas() {
   take(lapack, "dlauum", out.lauum);
   take(lapack, "dpstrf", out.pstrf);
   take(lapack, "dtrtri", out.trtri);
+  take(lapack, "dgesdd", out.gesdd);
   return out;
 }
 

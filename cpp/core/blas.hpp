@@ -13,6 +13,8 @@ struct Blas {
   using InPlace = void (*)(char*, int*, double*, int*, int*);
   using Pivoted = void (*)(char*, int*, double*, int*, int*, int*, double*, double*, int*);
   using Invert = void (*)(char*, char*, int*, double*, int*, int*);
+  using SingularValues = void (*)(char*, int*, int*, double*, int*, double*, double*, int*, double*,
+                                  int*, double*, int*, int*, int*);
 
   Gemm gemm = nullptr;
   Syrk syrk = nullptr;
@@ -20,6 +22,7 @@ struct Blas {
   InPlace potrf = nullptr, lauum = nullptr;
   Pivoted pstrf = nullptr;
   Invert trtri = nullptr;
+  SingularValues gesdd = nullptr;
 };
 
 }  // namespace blocklmm

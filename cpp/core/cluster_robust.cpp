@@ -1,10 +1,9 @@
 #include "cluster_robust.hpp"
 
-#include <Eigen/Eigenvalues>
 #include <algorithm>
 #include <cmath>
-#include <utility>
 
+#include "decompositions.hpp"
 #include "errors.hpp"
 #include "parallel.hpp"
 #include "singular_vectors.hpp"
@@ -16,29 +15,33 @@ constexpr Index kTaskClusters = 64;
 constexpr double kAlone = 1e-10;  // 1 - omega of what a cluster alone knows
 
 // Pi for Phi and the diagonal of K.
-Matrix adjusted(const Matrix& Phi, const Vector& K, Adjustment adjustment) {
+Matrix adjusted(const Matrix& Phi, const Vector& K, Adjustment adjustment, const Blas& blas) {
   if (adjustment == Adjustment::none || Phi.size() == 0) return Phi;
-  const Eigen::SelfAdjointEigenSolver<Matrix> eigen(Phi.transpose() * Phi);
-  const Matrix& v = eigen.eigenvectors();
-  Vector left = (1 - eigen.eigenvalues().array()).min(1.0);
+  const auto [omega, v] = symmetric_eigen(Phi.transpose() * Phi);
+  Vector left = (1 - omega.array()).min(1.0);
   left = (left.array() > kAlone).select(left, 0.0);
   const Matrix turned = Phi * v;
   if (adjustment == Adjustment::jackknife) {
     const Vector weight = (left.array() > 0).select(left.cwiseInverse(), 0.0);
-    return turned * weight.asDiagonal() * v.transpose();
+    const Matrix weighted = turned * weight.asDiagonal();
+    return weighted * v.transpose();
   }
   const Eigen::ArrayXd g = left.array().sqrt();
   const Vector to_G = -(1 + g).inverse();
   const Vector to_inverse = (g > 0).select((g * (1 + g)).inverse(), -1.0);
-  Matrix GK = turned * to_G.asDiagonal() * turned.transpose();
+  const Matrix in_G = turned * to_G.asDiagonal();
+  Matrix GK = in_G * turned.transpose();
   GK.diagonal().array() += 1;
-  GK = GK * K.asDiagonal();
-  SingularVectors polar = graded_singular_vectors(std::move(GK));
+  GK *= K.asDiagonal();
+  SingularVectors polar = graded_singular_vectors(GK, blas);
   for (Index j = 0; j < K.size(); ++j)
     if (!(polar.s[j] > 0.5 * std::sqrt(kAlone) * K.cwiseProduct(polar.V.col(j)).norm()))
       polar.U.col(j).setZero();
-  const Matrix QPhi = polar.U * (polar.V.transpose() * Phi);
-  return QPhi + turned * (to_inverse.asDiagonal() * (turned.transpose() * QPhi));
+  const Matrix VPhi = polar.V.transpose() * Phi;
+  Matrix QPhi = polar.U * VPhi, change = turned.transpose() * QPhi;
+  change.array().colwise() *= to_inverse.array();
+  QPhi.noalias() += turned * change;
+  return QPhi;
 }
 
 }  // namespace
@@ -61,7 +64,7 @@ void cluster_sums(const ClusterSpans& spans, Index first, Index n, Index z_facto
       if (to.square) to.square[i] = span.square;
       if (to.leverage) Eigen::Map<Matrix>(to.leverage + i * p * p, p, p) = Phi.transpose() * Phi;
       if (to.scores || to.variance || to.reach) {
-        Pi = adjusted(Phi, span.K, adjustment);
+        Pi = adjusted(Phi, span.K, adjustment, spans.blas());
         if (to.scores)
           Eigen::Map<Vector>(to.scores + i * p, p).noalias() =
               Pi.transpose() * root.cwiseProduct(span.u);

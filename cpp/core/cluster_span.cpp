@@ -52,8 +52,13 @@ Index factor_in_place(Matrix& gram, Index n_z, double n_rows, Index& rank_z) {
 
 }  // namespace
 
-ClusterSpans::ClusterSpans(const Statistics& rows, const Statistics& pairs, ClusterFit fit)
-    : rows_(rows), pairs_(pairs), own_(rows.factor(fit.cluster)), fit_(std::move(fit)) {
+ClusterSpans::ClusterSpans(const Statistics& rows, const Statistics& pairs, ClusterFit fit,
+                           const Blas& blas)
+    : rows_(rows),
+      pairs_(pairs),
+      own_(rows.factor(fit.cluster)),
+      fit_(std::move(fit)),
+      blas_(blas) {
   const auto q_all = static_cast<Index>(fit_.z_columns.size());
   require(static_cast<Index>(fit_.members.size()) == rows.n_factors() &&
               pairs.n_factors() == rows.n_factors() && pairs.n_rows_used() == rows.n_rows_used(),
@@ -240,7 +245,7 @@ void ClusterSpans::compute(Index cluster, Index z_factor, ClusterSpan& span) con
   span.square = std::max(record[gram_.back()] - u_of_z.squaredNorm(), 0.0);
   const Matrix R_Z = gram.topLeftCorner(rank_z, n_z);
   const Vector explained = R_Z * effects(cluster);
-  const SingularVectors turned = left_singular_vectors(times_lambda(cluster, R_Z));
+  const SingularVectors turned = left_singular_vectors(times_lambda(cluster, R_Z), blas_);
   span.K = Vector::Ones(rank);
   span.K.head(rank_z).array() += turned.s.array().square();
   u_of_z += explained;

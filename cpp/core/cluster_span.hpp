@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "blas.hpp"
 #include "statistics.hpp"
 
 // The rows of a cluster as Z and X see them. V = I + Z Lambda Lambda'Z', relative to sigma^2 and
@@ -49,8 +50,9 @@ class ClusterSpans {
  public:
   // rows: one pass, in which the records of the clusters hold all cross products, with u for y.
   // pairs: statistics of the same rows that have the pairs of levels of several factors.
-  ClusterSpans(const Statistics& rows, const Statistics& pairs, ClusterFit fit);
+  ClusterSpans(const Statistics& rows, const Statistics& pairs, ClusterFit fit, const Blas& blas);
 
+  const Blas& blas() const { return blas_; }
   Index n_clusters() const { return own_.n_levels(); }
   Index p() const { return static_cast<Index>(fit_.x_columns.size()); }
   Index q(Index factor) const {
@@ -86,6 +88,7 @@ class ClusterSpans {
   const Statistics &rows_, &pairs_;
   const LevelRecords& own_;
   ClusterFit fit_;
+  Blas blas_;
   Matrix own_lambda_;
   std::vector<Inner> inner_;
   std::vector<Index> own_z_, own_x_;  // columns of the record: Z of the clusters, what X adds

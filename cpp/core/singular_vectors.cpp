@@ -1,35 +1,19 @@
 #include "singular_vectors.hpp"
 
-#include <Eigen/SVD>
 #include <cmath>
 #include <limits>
+#include <utility>
+#include <vector>
 
 namespace blocklmm {
 namespace {
 
-constexpr Index kRotated = 64, kJacobi = 16, kMostSweeps = 40;
+constexpr Index kRotated = 16, kRotatedIfGraded = 64;  // sides of a square matrix
+constexpr Index kMostSweeps = 40;
 
-template <class Svd>
-SingularVectors all_of(const Svd& svd, bool with_V) {
-  return {svd.matrixU(), with_V ? Matrix(svd.matrixV()) : Matrix(), svd.singularValues()};
-}
-
-}  // namespace
-
-SingularVectors left_singular_vectors(const Matrix& B) {
-  if (B.rows() == 0) return {Matrix(0, 0), Matrix(), Vector(0)};
-  if (B.rows() == 1) return {Matrix::Ones(1, 1), Matrix(), Vector::Constant(1, B.row(0).norm())};
-  if (B.rows() <= kJacobi) return all_of(Eigen::JacobiSVD<Matrix>(B, Eigen::ComputeThinU), false);
-  return all_of(Eigen::BDCSVD<Matrix>(B, Eigen::ComputeThinU), false);
-}
-
-Vector singular_values(const Matrix& B) { return Eigen::JacobiSVD<Matrix>(B).singularValues(); }
-
-SingularVectors graded_singular_vectors(Matrix Y) {
+// The columns of Y become orthogonal, those of V are rotated alike. Returns the lengths of Y's.
+Vector rotate(Matrix& Y, Matrix& V) {
   const Index n = Y.cols();
-  if (n > kRotated)
-    return all_of(Eigen::BDCSVD<Matrix>(Y, Eigen::ComputeThinU | Eigen::ComputeThinV), true);
-  Matrix V = Matrix::Identity(n, n);
   const double orthogonal = static_cast<double>(n) * std::numeric_limits<double>::epsilon();
   bool any = true;
   for (Index sweep = 0; any && sweep < kMostSweeps; ++sweep) {
@@ -44,17 +28,68 @@ SingularVectors graded_singular_vectors(Matrix Y) {
         const double tangent = std::copysign(1.0, zeta) / (std::abs(zeta) + std::hypot(1.0, zeta));
         const double cosine = 1 / std::hypot(1.0, tangent), sine = cosine * tangent;
         for (Matrix* M : {&Y, &V})
-          for (Index k = 0; k < n; ++k) {
+          for (Index k = 0; k < M->rows(); ++k) {
             const double x = (*M)(k, i), y = (*M)(k, j);
             (*M)(k, i) = cosine * x - sine * y;
             (*M)(k, j) = sine * x + cosine * y;
           }
       }
   }
-  const Vector s = Y.colwise().norm();
-  for (Index j = 0; j < n; ++j)
+  return Y.colwise().norm();
+}
+
+// Of B with its columns V'B', so that Y = U diag(s).
+SingularVectors rotated_columns(Matrix Y) {
+  Matrix V = Matrix::Identity(Y.cols(), Y.cols());
+  const Vector s = rotate(Y, V);
+  for (Index j = 0; j < s.size(); ++j)
     if (s[j] > 0) Y.col(j) /= s[j];
   return {std::move(Y), std::move(V), s};
+}
+
+SingularVectors rotated_rows(const Matrix& B) {
+  Matrix rows = B.transpose(), U = Matrix::Identity(B.rows(), B.rows());
+  const Vector s = rotate(rows, U);
+  return {std::move(U), Matrix(), s};
+}
+
+// False where LAPACK finds none.
+bool divide(Matrix B, const Blas& blas, SingularVectors& out) {
+  char thin = 'S';
+  int m = static_cast<int>(B.rows()), n = static_cast<int>(B.cols()), info = 0, query = -1;
+  out.U.resize(m, m);
+  out.s.resize(m);
+  Matrix transposed_V(m, n);
+  std::vector<int> places(8 * B.rows());
+  double best = 0;
+  blas.gesdd(&thin, &m, &n, B.data(), &m, out.s.data(), out.U.data(), &m, transposed_V.data(), &m,
+             &best, &query, places.data(), &info);
+  auto size = static_cast<int>(best);
+  std::vector<double> work(static_cast<std::size_t>(size));
+  blas.gesdd(&thin, &m, &n, B.data(), &m, out.s.data(), out.U.data(), &m, transposed_V.data(), &m,
+             work.data(), &size, places.data(), &info);
+  out.V = transposed_V.transpose();
+  return info == 0;
+}
+
+}  // namespace
+
+SingularVectors left_singular_vectors(const Matrix& B, const Blas& blas) {
+  SingularVectors found;
+  const bool is_large = B.rows() * B.rows() * B.cols() > kRotated * kRotated * kRotated;
+  if (is_large && divide(B, blas, found)) return found;
+  return rotated_rows(B);
+}
+
+Vector singular_values(const Matrix& B) {
+  Matrix Y = B, none(0, B.cols());
+  return rotate(Y, none);
+}
+
+SingularVectors graded_singular_vectors(const Matrix& Y, const Blas& blas) {
+  SingularVectors found;
+  if (Y.cols() > kRotatedIfGraded && divide(Y, blas, found)) return found;
+  return rotated_columns(Y);
 }
 
 }  // namespace blocklmm

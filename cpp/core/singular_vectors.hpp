@@ -1,21 +1,23 @@
 #pragma once
 
+#include "blas.hpp"
 #include "types.hpp"
 
 namespace blocklmm {
 
-// B = U diag(s) V' for B no taller than wide, V where it is wanted.
+// B = U diag(s) V', in no order, for B no taller than wide; V where it is wanted. Up to some size
+// columns are rotated until they are orthogonal (Hestenes 1958), beyond it LAPACK divides and
+// conquers.
 struct SingularVectors {
   Matrix U, V;
   Vector s;
 };
-SingularVectors left_singular_vectors(const Matrix& B);  // U and s
+SingularVectors left_singular_vectors(const Matrix& B, const Blas& blas);  // U and s
 
 Vector singular_values(const Matrix& B);
 
-// Of a square Y whose columns are of very different lengths. Up to some size the columns are
-// rotated until they are orthogonal (Hestenes 1958; Demmel & Veselic 1992): whatever the lengths,
-// each singular vector is as exact as if they were equal.
-SingularVectors graded_singular_vectors(Matrix Y);
+// Of a square Y whose columns are of very different lengths. Rotating them makes each singular
+// vector as exact as if they were equal (Demmel & Veselic 1992), so it is done up to larger sizes.
+SingularVectors graded_singular_vectors(const Matrix& Y, const Blas& blas);
 
 }  // namespace blocklmm

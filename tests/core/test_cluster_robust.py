@@ -137,18 +137,20 @@ def test_nested_factors(seed, shape, widths, weighted, n_zero, kind):
     check(*setting(*args), kind, np.random.default_rng(seed))
 
 
-def test_more_effects_than_jacobi_takes():
-    """Clusters whose singular values go by bisection: more than 16 effects."""
+@pytest.mark.parametrize("n_inner", [14, 50])
+def test_more_effects_than_rotations_take(n_inner):
+    """Clusters whose singular vectors are LAPACK's: more than 16 effects, and for CR2 64."""
     rng = np.random.default_rng(1)
-    outer = rng.integers(0, 3, 150)
-    inner = np.unique(outer * 100 + rng.integers(0, 14, 150), return_inverse=True)[1]
-    X, one = np.column_stack([np.ones(150), rng.normal(size=150)]), np.ones((150, 1))
-    Z_inner = np.column_stack([one, rng.normal(size=150)])
+    n = 11 * n_inner
+    outer = rng.integers(0, 3, n)
+    inner = np.unique(outer * 100 + rng.integers(0, n_inner, n), return_inverse=True)[1]
+    X, one = np.column_stack([np.ones(n), rng.normal(size=n)]), np.ones((n, 1))
+    Z_inner = np.column_stack([one, rng.normal(size=n)])
     lambdas = [np.array([[1.0, 0], [0.3, 0.5]]), np.array([[0.7]])]
-    y = rng.normal(size=150)
-    args = [Z_inner, one], X, y, np.ones(150), [inner, outer], 1, lambdas
+    y = rng.normal(size=n)
+    args = [Z_inner, one], X, y, np.ones(n), [inner, outer], 1, lambdas
     model, N, found = setting(*args)
-    assert found.largest_side > 28
+    assert found.largest_side > 2 * n_inner
     for kind in KINDS:
         check(model, N, found, kind, rng)
 

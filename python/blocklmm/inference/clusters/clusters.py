@@ -15,7 +15,7 @@ import numpy.typing as npt
 from blocklmm import _core
 from blocklmm.effects import FittedEffects
 from blocklmm.errors import DataError, InferenceError, ModelSizeError, did_you_mean
-from blocklmm.machine import memory_limit
+from blocklmm.machine import memory_limit, one_blas_thread
 from blocklmm.problem import Problem
 from blocklmm.statistics import GroupingFactor
 
@@ -95,15 +95,16 @@ class Clusters:
         n_threads : int
         """
         assert self.spans is not None
-        return self.spans.sums(
-            first=of.start,
-            n=of.stop - of.start,
-            z_factor=self.number if z_factor is None else z_factor,
-            adjustment=adjustment,
-            contrasts=np.zeros((len(self.N), 0)) if contrasts is None else contrasts,
-            wanted=wanted,
-            n_threads=n_threads,
-        )
+        with one_blas_thread():
+            return self.spans.sums(
+                first=of.start,
+                n=of.stop - of.start,
+                z_factor=self.number if z_factor is None else z_factor,
+                adjustment=adjustment,
+                contrasts=np.zeros((len(self.N), 0)) if contrasts is None else contrasts,
+                wanted=wanted,
+                n_threads=n_threads,
+            )
 
     def row_scores(self) -> FloatArray:
         """Return X_i'(V^-1 e)_i of each cluster as a sum over its rows, in units of X N.
