@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
@@ -38,6 +39,23 @@ def require_count(name: str, value: Any, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise OptionError(f"{name} is a whole number from {least}, not {value!r}")
     return int(value)
+
+
+def require_name(name: str, value: Any) -> str:
+    """Return a name, or raise an OptionError."""
+    if not isinstance(value, str):
+        raise OptionError(f"{name} is a name, not {value!r}")
+    return value
+
+
+def require_names(name: str, value: Any) -> list[str]:
+    """Return one name or several as a list, or raise an OptionError."""
+    if isinstance(value, str):
+        return [value]
+    found = list(value) if isinstance(value, Iterable) else [value]
+    if not all(isinstance(one, str) for one in found):
+        raise OptionError(f"{name} is a name, or a list of names, not {value!r}")
+    return found
 
 
 def as_floats(values: Any) -> npt.NDArray[np.float64]:

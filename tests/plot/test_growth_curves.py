@@ -280,6 +280,7 @@ def test_long_names_stay_within_their_panels():
         (bl.DataError, {"x": "Subject"}, ["'Subject'", "numbers"]),
         (bl.DataError, {"groups": ["308", "309a"]}, ["'309a'", "Did you mean '309'?"]),
         (bl.DataError, {"factor": "g"}, ["'g'", "'Subject'"]),
+        (bl.OptionError, {"x": ["Days"]}, ["x is a name", "['Days']"]),
         (bl.OptionError, {"groups": []}, ["groups is empty"]),
         (bl.OptionError, {"most": 2.5}, ["most"]),
         (bl.OptionError, {"seed": "a"}, ["seed"]),

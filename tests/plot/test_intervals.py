@@ -110,6 +110,8 @@ def test_an_effect_that_stands_twice_is_refused():
     fit = bl.lmer("y ~ x + (x | g) + (0 + x | g)", {"y": y, "x": x, "g": g})
     with says(bl.DataError, "more than one", "'x'"):
         bl.plot.caterpillar(fit, term="x")
+    with says(bl.OptionError, "term is a name", "['x']"):
+        bl.plot.caterpillar(fit, term=["x"])
 
 
 @pytest.mark.parametrize("ddf", [None, "kenward-roger", "residual", "asymptotic"])
@@ -158,6 +160,8 @@ def test_a_forest_of_chosen_coefficients():
         bl.plot.fixed_effects(fit, terms="days")
     with says(bl.OptionError, "terms is empty"):
         bl.plot.fixed_effects(fit, terms=[])
+    with says(bl.OptionError, "terms is a name", "3.5"):
+        bl.plot.fixed_effects(fit, terms=3.5)
 
 
 def test_an_intercept_alone_is_shown():

@@ -123,6 +123,7 @@ def test_statistics_are_enough():
         (bl.DataError, {"terms": "days"}, ["'days'", "Did you mean 'Days'?"]),
         (bl.DataError, {"factor": "subject"}, ["Did you mean 'Subject'?"]),
         (bl.OptionError, {"terms": []}, ["one or two"]),
+        (bl.OptionError, {"terms": 3.5}, ["terms is a name", "3.5"]),
         (bl.OptionError, {"terms": ["Days", "Days"]}, ["different"]),
         (bl.OptionError, {"most": 0}, ["most"]),
         (bl.OptionError, {"seed": -1}, ["seed"]),

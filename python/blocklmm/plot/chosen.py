@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from blocklmm.arguments import require_count, require_seed
+from blocklmm.arguments import require_count, require_name, require_seed
 from blocklmm.errors import DataError, OptionError, did_you_mean, labels_phrase
 from blocklmm.fit import LinearMixedFit
 from blocklmm.predict import row_groups
@@ -56,12 +56,15 @@ def chosen_effect(fit: LinearMixedFit, factor: str, term: str | None) -> int:
 
     Raises
     ------
+    OptionError
+        For what is no name.
     DataError
         If there is none of that name, or more than one.
     """
     known = [str(name) for name in fit.ranef()[factor].columns]
     if term is None:
         return 0
+    term = require_name("term", term)
     if known.count(term) != 1:
         raise DataError(
             f"{factor!r} has {'no' if term not in known else 'more than one'} random effect "

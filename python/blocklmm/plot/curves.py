@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from blocklmm.arguments import require_name
 from blocklmm.errors import DataError
 from blocklmm.fit import LinearMixedFit
 from blocklmm.frames import Categories, Frame
@@ -118,7 +119,7 @@ def growth_curves(
     ['308', '335']
     """
     factor = chosen_factor(fit, factor)
-    column = fit._frame().column(x)
+    column = fit._frame().column(require_name("x", x))
     if isinstance(column, Categories):
         raise DataError(f"{x!r} holds text or categories: growth curves need a column of numbers")
     values = np.asarray(column.rows(0, fit._frame().n_rows), dtype=np.float64)

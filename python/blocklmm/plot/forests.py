@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from blocklmm.arguments import require_level
+from blocklmm.arguments import require_level, require_names
 from blocklmm.errors import DataError, InferenceError, OptionError, did_you_mean, labels_phrase
 from blocklmm.fit import LinearMixedFit
 from blocklmm.reports import tidy
@@ -116,7 +116,7 @@ def _chosen(fit: LinearMixedFit, terms: Sequence[str] | None) -> list[str]:
         raise InferenceError("the model has no fixed effects")
     if terms is None:
         return [name for name in known if name != _INTERCEPT] or known
-    wanted = [terms] if isinstance(terms, str) else list(terms)
+    wanted = require_names("terms", terms)
     if not wanted:
         raise OptionError("terms is empty: name some coefficients, or leave it out")
     for name in wanted:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from blocklmm.arguments import require_names
 from blocklmm.errors import InferenceError, OptionError
 from blocklmm.fit import LinearMixedFit
 
@@ -123,7 +124,7 @@ def _chosen_effects(
 ) -> list[int]:
     if terms is None:
         return list(range(min(fit.ranef()[factor].shape[1], 2)))
-    wanted = [terms] if isinstance(terms, str) else list(terms)
+    wanted = require_names("terms", terms)
     if not 1 <= len(set(wanted)) == len(wanted) <= 2:
         raise OptionError(f"terms are one or two different random effects, not {terms!r}")
     return [chosen_effect(fit, factor, term) for term in wanted]
