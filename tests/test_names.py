@@ -57,6 +57,13 @@ def test_no_guess_where_nothing_is_near():
     assert str(caught.value).endswith("in the data.")
 
 
+def test_text_of_a_number_is_near_the_number():
+    g = np.repeat(np.arange(8), 5)
+    fit = bl.lmer("y ~ 1 + (1 | g)", {"y": np.sin(np.arange(40.0)), "g": g})
+    with says(bl.DataError, "'g' has no level '3'. Did you mean 3?"):
+        fit.marginal_cov("3")
+
+
 @pytest.mark.parametrize("unknown", ["Alter", "ALTER", "Alt"])
 def test_the_beginning_of_a_name_is_near_in_any_case(unknown):
     with says(bl.DataError, f"no column {unknown!r}", "Did you mean 'Alter (Jahre)'?"):

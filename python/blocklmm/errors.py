@@ -61,18 +61,20 @@ class ConvergenceWarning(BlocklmmWarning):
     """The optimiser stopped before the certificate of optimality held."""
 
 
-def did_you_mean(name: Any, known: Iterable[str]) -> str:
+def did_you_mean(name: Any, known: Iterable[Any]) -> str:
     """Return `` Did you mean 'x'?`` for the nearest known name, or an empty string.
 
-    A name may differ in case, or be the beginning of a known one.
+    A name may differ in case, or be the beginning of a known one, or the text of a label that is
+    none.
     """
-    names = [str(k) for k in known]
+    labels = {str(k): k for k in known}
+    names = list(labels)
     wanted = str(name).lower()
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
     near = [k for k in names if k.lower() == wanted][:1] or near
     if not near and len(wanted) > 2:
         near = sorted((k for k in names if k.lower().startswith(wanted)), key=len)[:1]
-    return f" Did you mean {near[0]!r}?" if near else ""
+    return f" Did you mean {labels_phrase([labels[near[0]]])}?" if near else ""
 
 
 def labels_phrase(labels: Iterable[Any], most: int = 5) -> str:

@@ -382,7 +382,7 @@ class FittedRows(FittedEffects):
         if place < 0:
             raise DataError(
                 f"{factor.name!r} has no level {level!r}."
-                f"{did_you_mean(str(level), map(str, factor.levels[:10_000]))}"
+                f"{did_you_mean(level, factor.levels[:10_000])}"
             )
         groups = row_groups(problem, frame)
         rows = np.flatnonzero((groups[:, chosen] == place) & self._used)

@@ -55,7 +55,7 @@ def without_group(design: Design, statistics: RowStatistics, label: Any) -> RowS
         is_it &= np.asarray(part == value)
     place = np.flatnonzero(is_it)
     if len(place) == 0:
-        hint = did_you_mean(str(label), map(str, factor.levels[:10_000]))
+        hint = did_you_mean(label, factor.levels[:10_000])
         raise DataError(f"{factor.name!r} has no level {label!r}.{hint}")
     if factor.n_levels == 1:
         raise DataError(f"{label!r} is the only level of {factor.name!r}: nothing would be left")

@@ -107,7 +107,7 @@ def named_groups(fit: LinearMixedFit, factor: str, groups: Iterable[Any]) -> Int
     places = known.get_indexer(pd.Index(labels))
     for label, place in zip(labels, places, strict=True):
         if place < 0:
-            near = did_you_mean(label, map(str, known[:10_000]))
+            near = did_you_mean(label, known[:10_000])
             raise DataError(f"{factor!r} has no level {label!r}.{near}")
     return np.asarray(places, dtype=np.int64)
 

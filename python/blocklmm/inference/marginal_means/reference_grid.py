@@ -194,7 +194,7 @@ class _Variables:
         for k in np.flatnonzero(place < 0)[:1]:
             raise DataError(
                 f"{name!r} has no level {wanted[k]!r} in the model."
-                f"{did_you_mean(str(wanted[k]), map(str, levels))} Its levels are "
+                f"{did_you_mean(wanted[k], levels)} Its levels are "
                 f"{labels_phrase(levels)}"
             )
         if len(wanted) == 0:
