@@ -92,6 +92,22 @@ def test_of_other_frames(make):
     same(columns.predict(make(NEW)), LMER.predict(NEW, new_levels="population"))
 
 
+@pytest.mark.parametrize("dtype", [">i4", "<f4", "u1", "M8[M]", "m8[s]", "M8[ns]"])
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.from_pandas, pa.Table.from_pandas])
+def test_groups_of_any_type_beside_other_frames(make, dtype):
+    """Arrays from files of other machines, and times, which polars and pyarrow take in part."""
+    frame, groups = make(SLEEP[["Days"]]), np.repeat(np.arange(18), 10).astype(dtype)
+    model = MixedLMRegressor("~ Days + (1 | groups)")
+    if groups.dtype.kind in "mM":
+        with pytest.raises(bl.DataError, match="'groups'"):
+            model.fit(frame, Y, groups=groups)
+        return
+    same(
+        model.fit(frame, Y, groups=groups).predict(frame),
+        model.fit(SLEEP[["Days"]], Y, groups=np.arange(180) // 10).predict(SLEEP[["Days"]]),
+    )
+
+
 @pytest.mark.parametrize("formula", ["Reaction ~ Days", "other ~ Days", "`a b` ~ Days", "~Days"])
 def test_the_response_is_y_whatever_its_name(formula):
     frame = SLEEP.assign(y=0.0, Reaction=SLEEP["Reaction"] * 2)

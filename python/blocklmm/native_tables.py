@@ -51,11 +51,18 @@ def with_columns(table: Any, columns: Mapping[str, npt.NDArray[Any]]) -> Any:
         return table.assign(**columns)
     frame = nw.from_native(table, eager_only=True)
     library = nw.get_native_namespace(frame)
-    series = [
-        nw.new_series(name, v.tolist() if v.dtype.kind in "OUS" else v, backend=library)
-        for name, v in columns.items()
-    ]
+    series = [nw.new_series(name, _values(v), backend=library) for name, v in columns.items()]
     return frame.with_columns(*series).to_native()
+
+
+def _values(column: npt.NDArray[Any]) -> Any:
+    """Return an array's values as all libraries take them."""
+    dtype = column.dtype
+    if dtype.kind in "biuf":
+        return column.astype(dtype.newbyteorder("="), copy=False)
+    if dtype.kind in "mM":  # nanoseconds would be made integers
+        column = column.astype(f"{dtype.kind}8[us]")
+    return column.tolist()
 
 
 def chosen_rows(table: Any, rows: npt.NDArray[np.bool_]) -> Any:
