@@ -27,8 +27,8 @@ struct Width<0> {
   const Index q;
 };
 
-// Its sums are written out: for so few numbers Eigen's products are no faster, and each takes the
-// compiler seconds.
+// Its sums are written out: for so few numbers Eigen's products are hardly faster, and each takes
+// the compiler seconds.
 template <Index Q>
 struct Eliminator : Width<Q> {
   static constexpr int kSide = Q ? static_cast<int>(Q) : Eigen::Dynamic;
@@ -39,7 +39,8 @@ struct Eliminator : Width<Q> {
   // Returns |I + lambda'A lambda| and writes W.
   double pivot(const double* A, const Prior& prior, double* W) const {
     const ConstSquare lambda(prior.lambda.data(), q, q);
-    Square L = product(lambda.transpose(), product(ConstSquare(A, q, q), lambda));
+    const Square transposed = lambda.transpose();
+    Square L = product(transposed, product(ConstSquare(A, q, q), lambda));
     double determinant = 1;
     for (Index j = 0; j < q; ++j) {
       double square = 1 + L(j, j);
@@ -193,9 +194,18 @@ struct Eliminator : Width<Q> {
   std::vector<double> work;
 
  private:
-  // q x q times q x q
+  // q x q times q x q; where q is not known, by columns of L as the processor takes them
   template <class Left, class Right>
   Square product(const Left& L, const Right& R) const {
+    if constexpr (Q == 0) {
+      Square out = Square::Zero(q, q);
+      for (Index b = 0; b < q; ++b)
+        for (Index k = 0; k < q; ++k) {
+          const double r = R(k, b);
+          for (Index a = 0; a < q; ++a) out(a, b) += L(a, k) * r;
+        }
+      return out;
+    }
     Square out(q, q);
     for (Index b = 0; b < q; ++b)
       for (Index a = 0; a < q; ++a) {

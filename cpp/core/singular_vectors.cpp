@@ -53,22 +53,23 @@ SingularVectors rotated_rows(const Matrix& B) {
   return {std::move(U), Matrix(), s};
 }
 
-// False where LAPACK finds none.
-bool divide(Matrix B, const Blas& blas, SingularVectors& out) {
+// U, s and V'; false where LAPACK finds none, or can't count the room that it needs.
+bool divide(Matrix B, const Blas& blas, SingularVectors& out, Matrix& transposed_V) {
   char thin = 'S';
   int m = static_cast<int>(B.rows()), n = static_cast<int>(B.cols()), info = 0, query = -1;
   out.U.resize(m, m);
   out.s.resize(m);
-  Matrix transposed_V(m, n);
-  std::vector<int> places(8 * B.rows());
+  transposed_V.resize(m, n);
+  std::vector<int> places(static_cast<std::size_t>(8 * B.rows()));
   double best = 0;
   blas.gesdd(&thin, &m, &n, B.data(), &m, out.s.data(), out.U.data(), &m, transposed_V.data(), &m,
              &best, &query, places.data(), &info);
+  const double least = 3.0 * m * m;
+  if (info != 0 || best < least || best > std::numeric_limits<int>::max()) return false;
   auto size = static_cast<int>(best);
   std::vector<double> work(static_cast<std::size_t>(size));
   blas.gesdd(&thin, &m, &n, B.data(), &m, out.s.data(), out.U.data(), &m, transposed_V.data(), &m,
              work.data(), &size, places.data(), &info);
-  out.V = transposed_V.transpose();
   return info == 0;
 }
 
@@ -76,8 +77,9 @@ bool divide(Matrix B, const Blas& blas, SingularVectors& out) {
 
 SingularVectors left_singular_vectors(const Matrix& B, const Blas& blas) {
   SingularVectors found;
+  Matrix transposed_V;
   const bool is_large = B.rows() * B.rows() * B.cols() > kRotated * kRotated * kRotated;
-  if (is_large && divide(B, blas, found)) return found;
+  if (B.rows() > 1 && is_large && divide(B, blas, found, transposed_V)) return found;
   return rotated_rows(B);
 }
 
@@ -88,7 +90,11 @@ Vector singular_values(const Matrix& B) {
 
 SingularVectors graded_singular_vectors(const Matrix& Y, const Blas& blas) {
   SingularVectors found;
-  if (Y.cols() > kRotatedIfGraded && divide(Y, blas, found)) return found;
+  Matrix transposed_V;
+  if (Y.cols() > kRotatedIfGraded && divide(Y, blas, found, transposed_V)) {
+    found.V = transposed_V.transpose();
+    return found;
+  }
   return rotated_columns(Y);
 }
 

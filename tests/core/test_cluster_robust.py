@@ -195,9 +195,19 @@ def test_shares_of_the_criterion():
         np.testing.assert_allclose(results["moments"][i], np.outer(J, J), atol=1e-10)
 
 
-def test_any_number_of_threads_gives_the_same_bits():
-    design = dense.random_design(8, 2, 3, 200, 700)
-    args = [design.Z], design.X, design.y, design.weights, [design.groups], 0, [np.eye(2)]
+@pytest.mark.parametrize("n_inner", [0, 50])
+def test_any_number_of_threads_gives_the_same_bits(n_inner):
+    if n_inner:  # by LAPACK
+        n, rng = 2000, np.random.default_rng(2)
+        outer = rng.integers(0, 130, n)
+        inner = np.unique(outer * 100 + rng.integers(0, n_inner, n), return_inverse=True)[1]
+        X, one = np.column_stack([np.ones(n), rng.normal(size=(n, 2))]), np.ones((n, 1))
+        Z = np.column_stack([one, rng.normal(size=n)])
+        labels, lambdas = [inner, outer], [np.eye(2), np.eye(1)]
+        args = [Z, one], X, rng.normal(size=n), np.ones(n), labels, 1, lambdas
+    else:
+        design = dense.random_design(8, 2, 3, 200, 700)
+        args = [design.Z], design.X, design.y, design.weights, [design.groups], 0, [np.eye(2)]
     _, _, found = setting(*args)
     one, two = (
         clusters.sums(found, "symmetric", np.eye(3), "scores", "variance", n_threads=t)

@@ -127,6 +127,19 @@ def test_exact_hessian_with_singular_variances_at_the_dense_end(kind, n_zero):
     check_exact_hessian(design, core, several.random_factor(5, design, n_zero), True)
 
 
+@pytest.mark.parametrize("kind", several.KINDS)
+@pytest.mark.parametrize("widths", [(4, 1, 1), (1, 4, 2), (5, 2, 1), (2, 6, 1)])
+@pytest.mark.parametrize("n_zero", [0, 2])
+def test_wide_terms_against_dense(kind, widths, n_zero):
+    """Sums of four effects a level are compiled for four, of more for any number."""
+    design = several.random_design(11, kind, widths, p=2, n=160)
+    core = several.objective(design)
+    factor = several.random_factor(7, design, n_zero)
+    for reml in (True, False):
+        check_against_dense(design, core, factor, reml)
+    check_exact_hessian(design, core, factor, True, dense_gradient)
+
+
 @pytest.mark.parametrize("kind", ["nested", "crossed", "sparse"])
 @pytest.mark.parametrize("reml", [True, False])
 def test_small_and_large_variances_against_mpmath(kind, reml):

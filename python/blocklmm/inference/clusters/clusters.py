@@ -7,6 +7,7 @@ coefficients to the user's: Var(beta^) = sigma^2 F F'. See ``cpp/core/cluster_sp
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,8 @@ FloatArray = npt.NDArray[np.float64]
 ALONE = 1e-10  # what leaving a part out may leave of 1, and a coefficient still be known
 _AT_ONCE = 1 << 13  # clusters whose sums exist at one time,
 _NUMBERS_AT_ONCE = 1 << 23  # or fewer where they are large
+_OF_BLAS = 16  # a larger side may have its singular vectors by LAPACK,
+_MOST_OF_BLAS = 23_000  # whose work space has 32-bit sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class Clusters:
         None where V is not block diagonal by the clusters.
     N, F : arrays of shape (p, p)
         Of the statistics' columns, and of the user's.
+    uses_blas : bool
+        Whether a cluster is so large that the BLAS is used.
     """
 
     number: int
@@ -53,6 +58,7 @@ class Clusters:
     spans: _core.ClusterSpans | None
     N: FloatArray
     F: FloatArray
+    uses_blas: bool
 
     @property
     def n_clusters(self) -> int:
@@ -95,7 +101,7 @@ class Clusters:
         n_threads : int
         """
         assert self.spans is not None
-        with one_blas_thread():
+        with one_blas_thread() if self.uses_blas else nullcontext():
             return self.spans.sums(
                 first=of.start,
                 n=of.stop - of.start,
@@ -155,7 +161,7 @@ def find_clusters(fit: FittedEffects, name: str | None, n_threads: int = 1) -> C
     ]
     rows = problem.statistics.by_cluster(number, response_fit, group_fits, n_threads)
     N = inverse_factor[: units.p, : units.p] / units.x_scale[:, None]
-    spans = None
+    spans, side = None, 0
     if _is_outermost(fit, number):
         spans = _core.ClusterSpans(
             rows=rows,
@@ -167,10 +173,12 @@ def find_clusters(fit: FittedEffects, name: str | None, n_threads: int = 1) -> C
             lambda_=fit._optimum.factor / z_scale[:, None],
             N=N,
         )
-        if 64.0 * spans.largest_side**2 > memory_limit():
+        side = spans.largest_side
+        if 96.0 * side**2 > memory_limit() or side > _MOST_OF_BLAS:
             raise ModelSizeError(
-                f"a cluster of {problem.statistics.factors[number].name!r} has "
-                f"{spans.largest_side} random effects: its covariance does not fit into memory"
+                f"a cluster of {problem.statistics.factors[number].name!r} has {side} random "
+                f"effects: its covariance does not fit into memory, or above {_MOST_OF_BLAS:,} "
+                "is more than LAPACK takes"
             )
     return Clusters(
         number,
@@ -181,6 +189,7 @@ def find_clusters(fit: FittedEffects, name: str | None, n_threads: int = 1) -> C
         spans,
         N,
         units.unscaled_covariance_factor(inverse_factor),
+        side > _OF_BLAS,
     )
 
 
