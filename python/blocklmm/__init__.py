@@ -29,6 +29,8 @@ from .many import lmer_many
 from .many_fits import ManyFits
 from .model import LinearMixedModel, lmer
 from .optimize import Certificate, FitOptions
+from .other_names import IN_THE_MODULE as _IN_THE_MODULE
+from .other_names import instead as _instead
 from .reports.model_table import model_table
 from .reports.sections import Report
 from .sufficient_statistics import SufficientStatistics
@@ -78,4 +80,5 @@ _OPTIONAL = ("marginaleffects", "sklearn")  # modules that need other packages
 def __getattr__(name: str) -> _Any:
     if name in _OPTIONAL:
         return _import_module(f".{name}", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    said = f"module {__name__!r} has no attribute {name!r}{_instead(_IN_THE_MODULE, name)}"
+    raise AttributeError(said)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from .fitted_intervals import FittedIntervals
 from .inference.variance_errors import variance_errors
 from .native_tables import native
 from .optimize import FitOptions, minimize
+from .other_names import OF_INTERVALS, ON_A_FIT, answers, instead
 from .parameters import FloatArray
 from .problem import Problem
 from .reports import tidy as _tidy
@@ -52,6 +53,14 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
     dropped_columns : tuple of str
         Columns of X that depend on the columns before them and are not in the model.
     """
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            if hasattr(type(self), name):  # a property that failed: its own error
+                return object.__getattribute__(self, name)
+            said = f"a fit has no attribute {name!r}{instead(ON_A_FIT, name)}"
+            raise AttributeError(said, name=name, obj=self)
 
     def refit(self, y: npt.ArrayLike, options: FitOptions | None = None) -> LinearMixedFit:
         """Fit the same model to another response, as lme4's ``refit``.
@@ -163,6 +172,7 @@ class LinearMixedFit(FittedIntervals, FittedDiagnostics):
             scaled = self.pearson_resid / self.sigma
         return summary(self, scaled, self._fixed_errors(ddf, robust, cluster))
 
+    @answers(OF_INTERVALS)
     def tidy(
         self,
         effects: str = "fixed",

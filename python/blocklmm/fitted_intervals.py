@@ -14,12 +14,14 @@ from .inference.bootstrap.bootstrap import Bootstrap, bootstrap
 from .inference.profile.profile import Profile
 from .inference.profile.profiling import profile
 from .inference.testing.tails import t_quantiles
+from .other_names import OF_INTERVALS, answers
 from .tables import noted
 
 
 class FittedIntervals(FittedTests):
     """Confidence intervals of a fit's parameters."""
 
+    @answers(OF_INTERVALS)
     def conf_int(
         self,
         level: float = 0.95,

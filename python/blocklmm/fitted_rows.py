@@ -19,6 +19,7 @@ from .errors import DataError, did_you_mean
 from .frames import Frame
 from .native_tables import chosen_rows, joined, native
 from .objective import blas_limit
+from .other_names import OF_PREDICT, answers
 from .parameters import FloatArray
 from .parquet_output import write_parquet
 from .predict import (
@@ -193,6 +194,7 @@ class FittedRows(FittedEffects):
         design = self._problem.design
         return design.matrix(frame, [design.response])[:, 0]
 
+    @answers(OF_PREDICT)
     def predict(
         self,
         data: Any = None,

@@ -15,6 +15,7 @@ from .formula import names_of, parse
 from .frames import Frame
 from .gathering import gather
 from .optimize import FitOptions
+from .other_names import OF_LMER, answers
 from .problem import Problem
 from .rows import Rows
 from .streams import as_rows
@@ -206,6 +207,7 @@ class LinearMixedModel:
         return self._problem
 
 
+@answers(OF_LMER)
 def lmer(
     formula: str,
     data: Any,
