@@ -37,11 +37,47 @@ def test_unseen_groups_take_the_population():
     assert np.all(np.abs(found[[0, 4]] - population[[0, 4]]) > 1e-6)
 
 
+@pytest.mark.parametrize("new_levels", ["error", "population"])
+@pytest.mark.parametrize(
+    ("fitted", "new", "parts"),
+    [
+        (
+            lambda g: [f"{k:03d}" for k in g],
+            int,
+            ("was text in the fit, such as '00", "is numbers"),
+        ),
+        (
+            lambda g: [str(k) for k in g],
+            lambda g: g + 0.5,
+            ("was text in the fit", "is numbers here: give text"),
+        ),
+        (
+            lambda g: g,
+            lambda g: f"{g:03d}",
+            ("was numbers in the fit", "is text here: give numbers"),
+        ),
+    ],
+)
+def test_labels_of_another_kind_are_not_new_groups(fitted, new, parts, new_levels):
+    """1 is the '001' of the fit, perhaps: a prediction for the population would be a wrong one."""
+    fit = bl.lmer("y ~ x + (1 | g)", DATA.assign(g=fitted(DATA["g"])))
+    with says(bl.DataError, "'g' has levels that the model was not fitted with", *parts):
+        fit.predict(NEW.assign(g=[new(k) for k in NEW["g"]]), new_levels=new_levels)
+
+
+def test_numbers_find_the_text_that_they_are():
+    fit = bl.lmer("y ~ x + (1 | g)", DATA.assign(g=DATA["g"].astype(str)))
+    found = fit.predict(NEW, new_levels="population")
+    np.testing.assert_array_equal(found, fit.predict(NEW.assign(g=NEW["g"].astype(str))))
+
+
 def test_unseen_text_groups_are_named():
     fit = bl.lmer("y ~ x + (1 | b)", DATA)
     with says(bl.DataError, "'b'", "'w'", "5 rows") as caught:
         fit.predict(NEW.assign(b="w"))
-    assert "'u'" not in str(caught.value)
+    unseen, fitted = str(caught.value).split("; it was fitted with ")
+    assert "'u'" not in unseen
+    assert fitted.startswith("'u', 'v'; ")
 
 
 def test_unseen_levels_of_a_fixed_category_are_named():

@@ -270,8 +270,8 @@ class FittedRows(FittedEffects):
                 if data is not None:
                     require_groups(problem, frame)
                 groups = self._groups(frame, is_chunk)
-                if new_levels == "error" and data is not None:
-                    require_known(problem, frame, groups)
+                if data is not None:
+                    require_known(problem, frame, groups, may_be_new=new_levels == "population")
             elif random == "population" and interval == "prediction" and self._has_random:
                 groups = np.full((frame.n_rows, len(self.ngroups)), -1, dtype=np.int64)
             found = predict_rows(problem, frame, estimates, groups)

@@ -146,9 +146,13 @@ class FittedLevels:
 
 def _text_if_mixed(a: pd.Index, b: pd.Index) -> tuple[pd.Index, pd.Index]:
     """Compare labels as they are; where one side is text and the other is not, as text."""
-    if pd.api.types.is_numeric_dtype(a.dtype) != pd.api.types.is_numeric_dtype(b.dtype):
+    if _is_number(a) != _is_number(b):
         return a.astype(str), b.astype(str)
     return a, b
+
+
+def _is_number(labels: pd.Index) -> bool:
+    return pd.api.types.is_numeric_dtype(labels.dtype)
 
 
 def require_groups(problem: Problem, frame: Frame) -> None:
@@ -162,21 +166,39 @@ def require_groups(problem: Problem, frame: Frame) -> None:
                 )
 
 
-def require_known(problem: Problem, frame: Frame, groups: IntArray) -> None:
-    """Raise a DataError that names the levels the model was not fitted with."""
+def require_known(
+    problem: Problem, frame: Frame, groups: IntArray, *, may_be_new: bool = False
+) -> None:
+    """Raise a DataError that names the levels the model was not fitted with.
+
+    Where levels may be new, only for numbers that would be compared with text, or text with
+    numbers: 1 may be the '01' of the fit.
+    """
     for f, factor in enumerate(problem.statistics.factors):
         unseen = np.flatnonzero(groups[:, f] == -1)
         if len(unseen) == 0:
             continue
         labels = group_labels(frame, factor.group)
-        slots = np.asarray(labels.codes[unseen], dtype=np.int64) - labels.base
-        found = labels.names.of_slots(np.unique(slots))
+        slots = np.unique(np.asarray(labels.codes[unseen], dtype=np.int64) - labels.base)
         first = (unseen[:5] + frame.first_row).tolist()
-        raise DataError(
+        said = (
             f"{factor.name!r} has levels that the model was not fitted with: "
-            f"{labels_phrase(found)} in {rows_phrase(len(unseen), first)}; "
-            "new_levels='population' predicts for them with random effects of zero"
+            f"{labels_phrase(labels.names.of_slots(slots))} in {rows_phrase(len(unseen), first)}; "
         )
+        parts = zip(factor.names.parts(factor.slots), labels.names.parts(slots), strict=True)
+        for name, (known, new) in zip(factor.group, parts, strict=True):
+            if _is_number(known) != _is_number(new):
+                kinds = ("numbers", "text") if _is_number(known) else ("text", "numbers")
+                raise DataError(
+                    f"{said}{name!r} was {kinds[0]} in the fit, such as "
+                    f"{labels_phrase(known[:2])}, and is {kinds[1]} here: give {kinds[0]}"
+                )
+        if not may_be_new:
+            fitted = labels_phrase(factor.names.of_slots(factor.slots[factor.order[:4]]), most=3)
+            raise DataError(
+                f"{said}it was fitted with {fitted}; new_levels='population' predicts for others "
+                "with random effects of zero"
+            )
 
 
 def used_rows(problem: Problem, frame: Frame) -> npt.NDArray[np.bool_]:

@@ -34,7 +34,7 @@ def test_messages_of_commands(run, folder, sleep):
     (folder / "new.csv").write_text("Days,Subject\n1,999\n")
     ended = run("predict", "d.csv", INTERCEPTS, "new.csv")
     assert ended.status == 1
-    assert "; --new-levels population predicts for them" in ended.err
+    assert "; --new-levels population predicts for others" in ended.err
 
 
 def test_csv_files_in_a_folder(run, folder, sleep):
