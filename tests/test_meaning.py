@@ -164,7 +164,8 @@ def test_a_variance_that_the_criterion_does_not_see():
 
 
 def test_flat_directions_are_counted():
-    fit = bl.lmer("y ~ x + (1 | g) + (1 | g)", DATA.assign(y=DATA.y + DATA.g))
+    with pytest.warns(bl.BlocklmmWarning, match="not identified in 1 of 2 .* repeat one another"):
+        fit = bl.lmer("y ~ x + (1 | g) + (1 | g)", DATA.assign(y=DATA.y + DATA.g))
     assert fit.converged
     assert "not identified in 1 of 2 directions" in fit.certificate.message
 
@@ -175,9 +176,16 @@ def test_a_flat_ridge_is_certified(seed):
     rng = np.random.default_rng(seed)
     data = pd.DataFrame({"x": rng.normal(size=400), "f": rng.choice(list("abcd"), 400)})
     data["y"] = 0.5 * data.x + (data.f == "a") + rng.normal(size=400)
-    fit = bl.lmer("y ~ f + (x | f)", data)
+    with pytest.warns(bl.BlocklmmWarning, match="not all variances .* are identified"):
+        fit = bl.lmer("y ~ f + (x | f)", data)
     assert fit.converged
     assert "not identified" in fit.certificate.message
+
+
+def test_of_two_terms_that_one_text_makes_the_right_one_is_named():
+    data = DATA.assign(outer=DATA.g // 4)
+    with pytest.warns(bl.BlocklmmWarning, match=r"\(1\|outer/g\) by 'outer' are not identified"):
+        bl.lmer("y ~ C(outer) + (1|outer/g)", data)
 
 
 def test_r_s_in_and_true():

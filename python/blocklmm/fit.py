@@ -319,7 +319,8 @@ def estimate(
     Warns
     -----
     BlocklmmWarning
-        If the criterion does not depend on the size of a term's variances.
+        If the criterion does not depend on the size of a term's variances, or on some combination
+        of variances and covariances.
     ConvergenceWarning
         If the certificate of optimality does not hold.
     """
@@ -338,10 +339,19 @@ def estimate(
         print(f"{fit.criterion_name} {fit.objective:.6f}: {certificate.message}")
     for text, count in problem.design.not_a_number().items():
         warn(f"{text!r} is not a number in {count} rows that have all it needs: they are left out")
-    for term in optimum.unidentified:
+    texts = [term.text for term in problem.formula.random]
+    for k in optimum.unidentified:  # (1 | a/b) makes two terms
+        term = problem.formula.random[k]
+        by = f" by {term.group_name!r}" if texts.count(term.text) > 1 else ""
         warn(
-            f"the variances of {problem.formula.random[term].text} are not identified: the "
-            "criterion does not depend on their size (do the fixed effects explain the groups?)"
+            f"the variances of {term.text}{by} are not identified: the criterion does not depend "
+            "on their size (do the fixed effects explain the groups?)"
+        )
+    if optimum.n_flat and not optimum.unidentified:
+        warn(
+            "not all variances and covariances of the random effects are identified: the "
+            f"criterion is the same for others ({certificate.message}). Do terms repeat one "
+            "another, or columns left of a bar not vary within groups? Leave one out"
         )
     if not optimum.converged:
         warn(
