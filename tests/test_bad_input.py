@@ -65,9 +65,9 @@ def test_what_is_no_table(data):
     ("data", "parts"),
     [
         ({"y": np.ones(4), "x": np.ones(3)}, ("unequal lengths", "'y': 4", "'x': 3")),
-        ({"y": np.ones(4), "x": 1.0}, ("'x'", "no array")),
-        ({"y": np.ones(4), "x": "text"}, ("'x'", "no array")),
-        ({"y": np.ones(4), "x": None}, ("'x'", "no array")),
+        ({"y": np.ones(4), "x": 1.0}, ("'x'", "is one value", "a list")),
+        ({"y": np.ones(4), "x": "text"}, ("'x'", "is one value", "a list")),
+        ({"y": np.ones(4), "x": None}, ("'x'", "is one value", "a list")),
         ({"y": np.ones((4, 1)), "x": np.ones(4)}, ("'y'", "2 dimensions")),
     ],
 )

@@ -216,8 +216,8 @@ def test_rows_of_random_effects_can_be_renamed():
 
 
 def test_tables_of_models_that_are_refused():
-    for wrong in ((), (FIT, "fit")):
-        with pytest.raises(bl.OptionError, match="at least one fit"):
+    for wrong, given in (((), "none"), ((FIT, "fit"), "str"), (([FIT, FIT],), "list")):
+        with pytest.raises(bl.OptionError, match=f"fits one by one, .* given was .*{given}"):
             bl.model_table(*wrong)
     with pytest.raises(bl.OptionError, match="2 fits and 1 names"):
         bl.model_table(FIT, FIT, names=["a"])

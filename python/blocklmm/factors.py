@@ -100,7 +100,8 @@ class CategoryFactor:
             if unseen:
                 why = "were not declared" if self.is_declared else "the model was not fitted with"
                 raise DataError(
-                    f"column {self.text!r} has levels that {why}: {labels_phrase(unseen)}"
+                    f"column {self.text!r} has levels that {why}: {labels_phrase(unseen)}. Known "
+                    f"are {labels_phrase(self.levels)}"
                 )
         codes = np.append(place, -1)[found.codes]
         return Categories(self.text, codes, self.levels, ordered_levels=True)

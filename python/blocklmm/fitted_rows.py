@@ -54,7 +54,7 @@ class FittedRows(FittedEffects):
             raise DataError(
                 "this fit is without its rows (statistics, pickles, and data that can be read only "
                 "once leave them behind): predict(data) takes new ones; for what needs its own, "
-                "fit it again"
+                "fit it again, with keep_data=True where it is to be pickled"
             )
         return rows
 

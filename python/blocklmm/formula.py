@@ -73,7 +73,10 @@ def parse(text: str) -> Formula:
         With a caret under the place that can't be understood.
     """
     if not isinstance(text, str):
-        raise FormulaError(f"a formula is a text such as 'y ~ x + (1 | g)', not {text!r}")
+        raise FormulaError(
+            f"a formula is a text such as 'y ~ x + (1 | g)', and comes before the data; given was "
+            f"{_shown(text)}"
+        )
     return _parse(text)
 
 
@@ -86,8 +89,16 @@ def parse_one_sided(text: str) -> Formula:
         With a caret under the place that can't be understood, or under a response.
     """
     if not isinstance(text, str):
-        raise FormulaError(f"a formula is a text such as '~ x + (1 | g)', not {text!r}")
+        raise FormulaError(
+            f"a formula is a text such as '~ x + (1 | g)', and comes before the data; given was "
+            f"{_shown(text)}"
+        )
     return _parse(text, is_one_sided=True)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 and "\n" not in text else f"a {type(value).__name__}"
 
 
 @lru_cache(maxsize=256)

@@ -395,7 +395,9 @@ def _from_mapping(data: Mapping[Any, Any]) -> pd.DataFrame:
     lengths = {str(k): np.shape(v)[0] if np.ndim(v) else -1 for k, v in data.items()}
     if -1 in lengths.values():
         scalar = next(k for k, n in lengths.items() if n < 0)
-        raise DataError(f"column {scalar!r} of the data is no array")
+        raise DataError(
+            f"column {scalar!r} of the data is one value: give a list or an array of them"
+        )
     if len(set(lengths.values())) > 1:
         raise DataError(f"the columns have unequal lengths: {lengths}")
     series = {}

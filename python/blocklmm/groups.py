@@ -42,9 +42,11 @@ def check_groups(statistics: RowStatistics, formula: Formula, design: Design) ->
     for term, group, width in zip(formula.random, design.term_groups, design.blocks, strict=True):
         n_levels = statistics.factors[group].n_levels
         if n_levels * width >= n:
+            text = " (or is a number left of its bar text, each value a category?)"
             raise DataError(
                 f"the term {term.text} has {n_levels} x {width} = {n_levels * width} random "
                 f"effects for {n} rows: they can't be told from the residuals; simplify the term"
+                f"{text if width > 2 else ''}"
             )
     _check_partitions(statistics, formula, design)
 

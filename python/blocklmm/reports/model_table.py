@@ -70,7 +70,10 @@ def model_table(
         are none.
     """
     if not fits or not all(isinstance(fit, LinearMixedFit) for fit in fits):
-        raise OptionError("give at least one fit, each a LinearMixedFit")
+        found = ", ".join(type(fit).__name__ for fit in fits) or "none"
+        raise OptionError(
+            f"give fits one by one, model_table(fit0, fit1, names=[...]); given was {found}"
+        )
     heads = [f"({k + 1})" for k in range(len(fits))] if names is None else list(map(str, names))
     if len(heads) != len(fits):
         raise OptionError(f"there are {len(fits)} fits and {len(heads)} names")
