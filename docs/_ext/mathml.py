@@ -1,18 +1,22 @@
 """Formulas as MathML, which browsers set themselves: no script, nothing from another site.
 
-docutils translates the TeX, and what it can't read stops the build. One thing is mended: the index
-of an accented letter stands beside it, not below.
+docutils translates the TeX, and what it can't read stops the build. Some things are mended: the
+index of an accented letter stands beside it, and below what is raised; bars are of one height, and
+near what they enclose; a comma or a full stop stays on the line of its formula.
 """
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
+from typing import Any
 
 from docutils import nodes
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.writers.html5 import HTML5Translator
 
 _NAMESPACE = "http://www.w3.org/1998/Math/MathML"
@@ -33,6 +37,16 @@ def mathml(tex: str, as_block: bool) -> str:
                 element.remove(child)
             element.tag = f"{{{_NAMESPACE}}}msub"
             element.extend([over, index])
+    for element in root.iter(f"{{{_NAMESPACE}}}msup"):
+        base, raised = element
+        if base.tag == f"{{{_NAMESPACE}}}msub":
+            element.remove(base)
+            element.remove(raised)
+            element.tag = f"{{{_NAMESPACE}}}msubsup"
+            element.extend([*base, raised])
+    for element in root.iter(f"{{{_NAMESPACE}}}mo"):
+        if element.text == "|":
+            element.attrib |= {"stretchy": "false", "lspace": "0", "rspace": "0"}
     return ET.tostring(root, encoding="unicode")
 
 
@@ -53,7 +67,25 @@ def _block(translator: HTML5Translator, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+class MarksAfterFormulas(SphinxPostTransform):
+    """Put a formula and the mark that follows it into an element that isn't broken."""
+
+    default_priority = 100
+
+    def run(self, **_: Any) -> None:
+        """Change the document."""
+        for node in list(self.document.findall(nodes.math)):
+            after = node.next_node(descend=False, siblings=True)
+            if isinstance(after, nodes.Text) and (mark := re.match(r"[^\w\s(]+", after)):
+                rest = nodes.Text(after[mark.end() :])
+                after.parent.replace(after, rest)
+                held = nodes.inline("", "", classes=["formula"])
+                node.replace_self(held)
+                held += [node, nodes.Text(mark[0])]
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
+    app.add_post_transform(MarksAfterFormulas)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
