@@ -12,7 +12,10 @@ from pathlib import Path
 
 import blocklmm
 import pandas as pd
+from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.domains.python import PyObject
 from sphinx.environment import BuildEnvironment
 from sphinx.errors import ExtensionError
 
@@ -50,6 +53,7 @@ autosummary_generate = True
 autosummary_context = {
     "methods_of": lambda name: methods_of(name),
     "properties_of": lambda name: properties_of(name),
+    "adds": lambda name: "__add__" in vars(_class(name)),
 }
 autodoc_typehints = "none"
 autodoc_default_options = {"member-order": "groupwise"}
@@ -123,9 +127,24 @@ def keep_names(
             lines[k] = re.sub("_$", r"\\_", kept) + line[names.end() :]
 
 
+def tidy_fields(_: Sphinx, doctree: nodes.document) -> None:
+    """Set names that are described together apart, and no dash where nothing is described."""
+    for name in doctree.findall(addnodes.literal_strong):
+        name.replace(name[0], nodes.Text(name.astext().replace(",", ", ")))
+    for body in doctree.findall(nodes.field_body):
+        for paragraph in body.findall(nodes.paragraph):
+            if paragraph.astext().rstrip().endswith(("--", "\N{EN DASH}")):
+                while not paragraph.pop().astext().strip():
+                    pass
+
+
 def setup(app: Sphinx) -> None:
     """Register what is checked and how docstrings are read."""
     app.connect("env-check-consistency", require_all)
     app.connect("autodoc-process-signature", without_constructor)
     app.connect("autodoc-process-docstring", from_any_module)
     app.connect("autodoc-process-docstring", keep_names, priority=400)  # before napoleon
+    app.connect("doctree-read", tidy_fields)
+    for field in PyObject.doc_field_types:
+        if field.name == "variable":  # numpydoc's word
+            field.label = "Attributes"
