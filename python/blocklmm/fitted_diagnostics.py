@@ -29,12 +29,13 @@ class FittedDiagnostics(FittedTests):
             With V of rows times sqrt(w) and relative to sigma^2, M = (X'V^-1X)^-1 and
             P = V^-1 - V^-1X M X'V^-1:
 
-            - "conditional" (or "response"): y - X beta^ - Z b^, about the group's own mean;
-            - "marginal": y - X beta^, about the population's;
-            - "pearson": sqrt(w) (y - X beta^ - Z b^);
-            - "standardized": that over sigma sqrt(P_jj), its standard deviation; it is also the
+            - ``"conditional"`` (or ``"response"``): y - X beta^ - Z b^, about the group's own mean;
+            - ``"marginal"``: y - X beta^, about the population's;
+            - ``"pearson"``: sqrt(w) (y - X beta^ - Z b^);
+            - ``"standardized"``: that over sigma sqrt(P_jj), its standard deviation; it is also the
               error of predicting row j from all others, over the standard deviation of that;
-            - "standardized_marginal": sqrt(w) (y - X beta^) over sigma sqrt((V - X M X')_jj).
+            - ``"standardized_marginal"``: sqrt(w) (y - X beta^) over sigma
+              sqrt((V - X M X')_jj).
 
         Returns
         -------

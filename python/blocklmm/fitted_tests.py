@@ -302,7 +302,7 @@ class FittedTests(FittedRows):
         Raises
         ------
         InferenceError
-            For ddf="asymptotic", and "kenward-roger" after maximum likelihood.
+            For "asymptotic", and for "kenward-roger" after maximum likelihood.
         OptionError
             For a type, level or ddf that is none.
 

@@ -97,7 +97,7 @@ class FittedParameters:
 
     @property
     def criterion_name(self) -> str:
-        """The name of ``objective``: "REML criterion" or "deviance"."""
+        """The name of ``objective``, "REML criterion" or "deviance"."""
         return "REML criterion" if self.reml else "deviance"
 
     @property

@@ -51,9 +51,9 @@ class TermCovariance:
 class VarCorr:
     """Variance components of a fit, in the order of the formula's terms; iterates over the terms.
 
-    Parameters
+    Attributes
     ----------
-    terms : sequence of TermCovariance
+    terms : tuple of TermCovariance
     sigma : float
         Residual standard deviation.
     """

@@ -23,7 +23,7 @@ def load(name: str) -> pd.DataFrame:
     Parameters
     ----------
     name : str
-        One of `names()`, with upper and lower case as given there.
+        One of :func:`names`, with upper and lower case as given there.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def load(name: str) -> pd.DataFrame:
 
 
 def names() -> tuple[str, ...]:
-    """Return the names that `load` knows.
+    """Return the names that :func:`load` knows.
 
     Returns
     -------

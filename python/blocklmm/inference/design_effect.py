@@ -58,7 +58,7 @@ class DesignEffect:
 
     @property
     def effective_n(self) -> float:
-        """Independent observations whose mean has the variance of this one: n / design_effect."""
+        """Independent observations whose mean has the variance of this one, n / design_effect."""
         return self.n / self.design_effect
 
     def _notes(self) -> list[str]:

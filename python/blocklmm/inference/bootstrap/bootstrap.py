@@ -85,7 +85,7 @@ class Bootstrap:
         return pd.DataFrame(values, columns=_labels(self.fit))
 
     def conf_int(self, kind: str = "percentile", level: float = 0.95) -> pd.DataFrame:
-        """Return bootstrap intervals (Davison & Hinkley 1997, ch. 5).
+        """Return bootstrap intervals (Davison & Hinkley 1997, chapter 5).
 
         Parameters
         ----------

@@ -36,9 +36,9 @@ class MarginalMeans:
     levels : DataFrame
         A row for each mean, with columns ``factors`` and ``by``.
     X : array of shape (means, columns of X)
-        What the means are of all coefficients; and
+        What the means are of all coefficients.
     offset : array of shape (means,)
-        what is added.
+        What is added to them.
     level : float
         Of the intervals.
     notes : tuple of str

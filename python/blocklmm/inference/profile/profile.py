@@ -41,7 +41,7 @@ class ParameterProfile:
     zeta : array of shape (k,)
         sign(value - estimate) sqrt(f(value) - f_min).
     criterion : array of shape (k,)
-        f.
+        The values of f.
     low, high : float
         The parameter's range.
     """
