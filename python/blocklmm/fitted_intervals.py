@@ -136,7 +136,7 @@ class FittedIntervals(FittedTests):
         -----
         zeta = sign(value - estimate) sqrt(f(value) - f_min) is normal, to the order that
         likelihood theory goes, and bent where Wald's intervals mislead (Bates & Watts 1988, ch. 6;
-        Bates, Maechler, Bolker & Walker 2015, sec. 5.1). Standard deviations and correlations are
+        Bates, Mächler, Bolker & Walker 2015, sec. 5.1). Standard deviations and correlations are
         the absolute ones of ``varcorr``; sigma is among what is free.
 
         Examples

@@ -71,7 +71,7 @@ def anova(
     chi-squares, chi-bar-square (Self & Liang 1987; Stram & Lee 1994): half chi^2(0) + half chi^2(1)
     for a first random intercept, half chi^2(1) + half chi^2(2) for a random slope with its
     covariance to a random intercept. Where several variances are tested at once the weights come
-    from the information at the smaller model (Baey, Cournede & Kuhn 2019). Without an added
+    from the information at the smaller model (Baey, Cournède & Kuhn 2019). Without an added
     variance ``p_boundary`` is ``p_chisq``; it is NaN, and ``notes`` says so, where the smaller
     model's effects are not all among the larger's.
     """

@@ -131,7 +131,7 @@ def null_law(larger: FittedParameters, null: ReducedFit) -> tuple[NullLaw | None
     parameters are free. So the cone is a product of those of such matrices and a linear space. One
     variance has weights of one half each, whatever the information (Stram & Lee 1994); otherwise
     they come from the expected information at the null, all free parameters eliminated (Baey,
-    Cournede & Kuhn 2019).
+    Cournède & Kuhn 2019).
     """
     df = larger.n_parameters - null.model.n_parameters
     if df <= 0:

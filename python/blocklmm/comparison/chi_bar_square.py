@@ -3,7 +3,7 @@
 The admissible parameters form, near the null hypothesis, a closed convex cone C, and the
 statistic is the squared length of the projection on C of a normal vector, in the metric of the
 information J: a mixture of chi-squares, sum_j w_j chi^2_j, whose weights w_j depend on C and J
-(Shapiro 1985; Self & Liang 1987; Baey, Cournede & Kuhn 2019).
+(Shapiro 1985; Self & Liang 1987; Baey, Cournède & Kuhn 2019).
 """
 
 from __future__ import annotations

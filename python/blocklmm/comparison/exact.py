@@ -101,7 +101,7 @@ def exact_rlrt(
     that it can be simulated exactly (Crainiceanu & Ruppert 2004); here from responses drawn on the
     statistics instead of by a spectral decomposition, which takes as long at 10^5 groups as at ten.
     With other random terms it is that of the model in which the tested term is the only one
-    (Greven, Crainiceanu, Kuchenhoff & Peters 2008), as in RLRsim.
+    (Greven, Crainiceanu, Küchenhoff & Peters 2008), as in RLRsim.
     """
     _require_fit(fit)
     fit._require_certified()

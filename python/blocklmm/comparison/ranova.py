@@ -47,7 +47,7 @@ def ranova(fit: LinearMixedFit, reduce_terms: bool = True) -> pd.DataFrame:
     The reduced models are fitted to the statistics of the whole one: no row is read. ``p_chisq`` is
     lmerTest's, from chi-square on Df; it is conservative, since a variance of zero lies on the
     boundary. ``p_boundary`` is from the chi-bar-square distribution (Self & Liang 1987; Stram & Lee
-    1994; Baey, Cournede & Kuhn 2019); for a single variance component :func:`exact_rlrt` simulates
+    1994; Baey, Cournède & Kuhn 2019); for a single variance component :func:`exact_rlrt` simulates
     the null distribution in finite samples.
     """
     if not isinstance(fit, LinearMixedFit):
