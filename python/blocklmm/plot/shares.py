@@ -71,7 +71,7 @@ def icc(fit: LinearMixedFit, ax: Axes | None = None) -> Axes:
     ax.set_ylim(-0.6, len(names) + 0.2)
     for y, value in zip(height, values, strict=True):
         text = ax.text(value + 0.015, y, f"{value:.2f}", va="center", fontsize="small")
-        text.set_bbox({"facecolor": paper(ax), "edgecolor": "none", "pad": 0.5})
+        text.set_bbox({"facecolor": paper(ax), "edgecolor": "none", "pad": 2.0})
     bounds = [0.0, *(bound for bound, _ in SCALE), 1.0]
     words = [*(word for _, word in SCALE), BEST]
     for bound in bounds[1:-1]:
