@@ -110,7 +110,7 @@ def _correlations(fit: FittedParameters, errors: FixedErrors) -> Section | None:
     sd = np.sqrt(np.diag(cov))
     corr = cov / np.outer(sd, sd)
     names = [str(name) for name in fit.params.index]
-    heads = [name[:8] for name in names[:-1]]
+    heads = [name[:9] for name in names[:-1]]
     if len(set(heads)) < len(heads):
         heads = [f"({k + 1})" for k in range(p - 1)]
         names = [f"({k + 1}) {name}" for k, name in enumerate(names)]
