@@ -205,7 +205,8 @@ def test_anova_has_the_same_weights():
 
 def test_an_intercept_that_stands_already_is_not_added_again():
     """R: lmerTest 3.1-3, ranova(lmer(score ~ Machine + (Machine || Worker)))."""
-    fit = bl.lmer("score ~ Machine + (Machine || Worker)", DATA["Machines"])
+    with pytest.warns(bl.BlocklmmWarning, match="not all variances .* are identified"):
+        fit = bl.lmer("score ~ Machine + (Machine || Worker)", DATA["Machines"])
     row = bl.ranova(fit).loc["Machine in (0 + Machine | Worker)"]
     alone = bl.lmer("score ~ Machine + (1 | Worker)", DATA["Machines"])
     assert (row["npar"], row["Df"]) == (5, 6)
@@ -220,7 +221,8 @@ def test_unidentified_variances_have_no_boundary_p_value():
     g = np.repeat(np.arange(40), 5)
     data = pd.DataFrame({"g": g, "z": g % 2, "x": rng.normal(size=200)})
     data["y"] = rng.normal(size=200) + rng.normal(size=40)[g] * np.where(g % 2, 2.0, 0.8)
-    fit = bl.lmer("y ~ z + x + (z | g)", data)
+    with pytest.warns(bl.BlocklmmWarning, match="not all variances .* are identified"):
+        fit = bl.lmer("y ~ z + x + (z | g)", data)
     assert "not identified" in fit.certificate.message
     smaller = bl.lmer("y ~ z + x + (1 | g)", data)
     for table in (bl.ranova(fit), bl.anova(smaller, fit)):

@@ -107,7 +107,8 @@ def test_an_effect_that_stands_twice_is_refused():
     rng = np.random.default_rng(0)
     g, x = np.repeat(np.arange(20), 10), rng.normal(size=200)
     y = rng.normal(size=20)[g] + x * rng.normal(size=20)[g] + rng.normal(size=200)
-    fit = bl.lmer("y ~ x + (x | g) + (0 + x | g)", {"y": y, "x": x, "g": g})
+    with pytest.warns(bl.BlocklmmWarning, match="not all variances .* are identified"):
+        fit = bl.lmer("y ~ x + (x | g) + (0 + x | g)", {"y": y, "x": x, "g": g})
     with says(bl.DataError, "more than one", "'x'"):
         bl.plot.caterpillar(fit, term="x")
     with says(bl.OptionError, "term is a name", "['x']"):
