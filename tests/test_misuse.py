@@ -47,8 +47,8 @@ def test_unseen_groups_take_the_population():
             ("was text in the fit, such as '00", "is numbers"),
         ),
         (
-            lambda g: [str(k) for k in g],
-            lambda g: g + 0.5,
+            lambda g: [f"{k}.0" for k in g],
+            int,
             ("was text in the fit", "is numbers here: give text"),
         ),
         (
@@ -67,8 +67,15 @@ def test_labels_of_another_kind_are_not_new_groups(fitted, new, parts, new_level
 
 def test_numbers_find_the_text_that_they_are():
     fit = bl.lmer("y ~ x + (1 | g)", DATA.assign(g=DATA["g"].astype(str)))
-    found = fit.predict(NEW, new_levels="population")
-    np.testing.assert_array_equal(found, fit.predict(NEW.assign(g=NEW["g"].astype(str))))
+    new = NEW.assign(g=[*NEW["g"][:4], 2000])
+    found = fit.predict(new, new_levels="population")
+    as_text = new.assign(g=new["g"].astype(str))
+    np.testing.assert_array_equal(found, fit.predict(as_text, new_levels="population"))
+    with says(bl.DataError, "2000 in 1 row", "it was fitted with '", "new_levels='population'"):
+        fit.predict(new)
+    padded = bl.lmer("y ~ x + (1 | g)", DATA.assign(g=[f"{k:03d}" for k in DATA["g"]]))
+    alone = padded.predict(NEW.assign(g=2000), new_levels="population")
+    np.testing.assert_array_equal(alone, padded.predict(NEW, random="population"))
 
 
 def test_unseen_text_groups_are_named():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -151,7 +152,7 @@ def _text_if_mixed(a: pd.Index, b: pd.Index) -> tuple[pd.Index, pd.Index]:
     return a, b
 
 
-def _is_number(labels: pd.Index) -> bool:
+def _is_number(labels: pd.Index[Any]) -> bool:
     return pd.api.types.is_numeric_dtype(labels.dtype)
 
 
@@ -171,8 +172,8 @@ def require_known(
 ) -> None:
     """Raise a DataError that names the levels the model was not fitted with.
 
-    Where levels may be new, only for numbers that would be compared with text, or text with
-    numbers: 1 may be the '01' of the fit.
+    Where levels may be new, only for numbers that are text in the fit, or text that is numbers
+    there, and written otherwise: 1 may be the '01' of the fit.
     """
     for f, factor in enumerate(problem.statistics.factors):
         unseen = np.flatnonzero(groups[:, f] == -1)
@@ -180,25 +181,39 @@ def require_known(
             continue
         labels = group_labels(frame, factor.group)
         slots = np.unique(np.asarray(labels.codes[unseen], dtype=np.int64) - labels.base)
-        first = (unseen[:5] + frame.first_row).tolist()
-        said = (
-            f"{factor.name!r} has levels that the model was not fitted with: "
-            f"{labels_phrase(labels.names.of_slots(slots))} in {rows_phrase(len(unseen), first)}; "
-        )
-        parts = zip(factor.names.parts(factor.slots), labels.names.parts(slots), strict=True)
-        for name, (known, new) in zip(factor.group, parts, strict=True):
-            if _is_number(known) != _is_number(new):
-                kinds = ("numbers", "text") if _is_number(known) else ("text", "numbers")
-                raise DataError(
-                    f"{said}{name!r} was {kinds[0]} in the fit, such as "
-                    f"{labels_phrase(known[:2])}, and is {kinds[1]} here: give {kinds[0]}"
-                )
-        if not may_be_new:
-            fitted = labels_phrase(factor.names.of_slots(factor.slots[factor.order[:4]]), most=3)
-            raise DataError(
-                f"{said}it was fitted with {fitted}; new_levels='population' predicts for others "
-                "with random effects of zero"
+        instead = _written_otherwise(factor, labels.names.parts(slots))
+        if not instead and may_be_new:
+            continue
+        if not instead:
+            known = labels_phrase(factor.names.of_slots(factor.slots[factor.order[:4]]), most=3)
+            instead = (
+                f"it was fitted with {known}; new_levels='population' predicts for others with "
+                "random effects of zero"
             )
+        first = (unseen[:5] + frame.first_row).tolist()
+        raise DataError(
+            f"{factor.name!r} has levels that the model was not fitted with: "
+            f"{labels_phrase(labels.names.of_slots(slots[:6]))} in "
+            f"{rows_phrase(len(unseen), first)}; {instead}"
+        )
+
+
+def _written_otherwise(factor: GroupingFactor, found: list[pd.Index[Any]]) -> str:
+    """Say of which column the labels are numbers of the fit's texts, or texts of its numbers."""
+    for k, (name, new) in enumerate(zip(factor.group, found, strict=True)):
+        if _is_number(factor.names.parts(factor.slots[:1])[k]) == _is_number(new):
+            continue
+        known = factor.names.parts(factor.slots)[k]
+        unknown = new.astype(str)
+        unknown = unknown[~unknown.isin(known.astype(str))]
+        numbers = pd.to_numeric(unknown.to_series(), errors="coerce").dropna()
+        if numbers.isin(pd.to_numeric(known.to_series(), errors="coerce")).any():
+            kinds = ("numbers", "text") if _is_number(known) else ("text", "numbers")
+            return (
+                f"{name!r} was {kinds[0]} in the fit, such as {labels_phrase(known[:2])}, and is "
+                f"{kinds[1]} here: give {kinds[0]}"
+            )
+    return ""
 
 
 def used_rows(problem: Problem, frame: Frame) -> npt.NDArray[np.bool_]:

@@ -6,7 +6,6 @@ import argparse
 from typing import Any
 
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
 
 from blocklmm.errors import OptionError
 from blocklmm.fit import LinearMixedFit
@@ -37,9 +36,7 @@ def run(options: argparse.Namespace) -> int:
     reads += [require_readable(model[0])] if len(model) == 2 else []
     require_writable({"--out": options.out}, reads)
     fit = _fitted(model, form, options)
-    labels = _labels(fit)
-    rows = opened(new, form, fit._problem.design.names, labels)
-    _write(options, fit, rows if isinstance(rows, str) else _as_in_fit(fit, rows, labels))
+    _write(options, fit, opened(new, form, fit._problem.design.names, _labels(fit)))
     return 0 if fit.converged else UNCERTIFIED
 
 
@@ -70,17 +67,6 @@ def _labels(fit: LinearMixedFit) -> frozenset[str]:
     design = fit._problem.design
     others = design.names_for([*design.x_recipes, *design.z_recipes, *design.offsets])
     return frozenset(name for group in design.groups for name in group) - others
-
-
-def _as_in_fit(fit: LinearMixedFit, new: pd.DataFrame, labels: frozenset[str]) -> pd.DataFrame:
-    """Return rows with labels as text where they are text in the fit: 100 of a file is '100'."""
-    texts = {}
-    for factor in fit._problem.statistics.factors:
-        for name, known in zip(factor.group, factor.names.parts(factor.slots), strict=True):
-            is_text = not is_numeric_dtype(known.dtype)
-            if is_text and name in labels and name in new and is_numeric_dtype(new[name].dtype):
-                texts[name] = new[name].astype("string")
-    return new.assign(**texts)
 
 
 def _write(options: argparse.Namespace, fit: LinearMixedFit, new: pd.DataFrame | str) -> None:
