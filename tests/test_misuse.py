@@ -19,6 +19,11 @@ FIT = bl.lmer("y ~ x + a + (x | g)", DATA)
 NEW = DATA.iloc[:5]
 
 
+def test_a_method_in_the_place_of_the_level():
+    with says(bl.OptionError, "level is a number", "method='profile'"):
+        FIT.conf_int("profile")
+
+
 def test_unseen_groups_are_named():
     new = NEW.assign(g=[1, 99, 100, 99, 2])
     parts = ("'g'", "99, 100", "3 rows (rows 1, 2, 3", "new_levels='population'")

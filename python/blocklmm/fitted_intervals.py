@@ -68,6 +68,8 @@ class FittedIntervals(FittedTests):
         intervals are rather too wide there. A correlation with an effect whose variance is
         estimated as zero has none (NaN). More of profiles in :meth:`LinearMixedFit.profile`.
         """
+        if isinstance(level, str):
+            raise OptionError(f"level is a number: say method={level!r} for a method")
         method = method.lower() if isinstance(method, str) else method
         if method == "profile":
             if ddf is not None or robust is not None or cluster is not None:

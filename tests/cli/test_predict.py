@@ -174,6 +174,7 @@ def test_integers_that_miss_values_are_written_as_integers(run, kept, folder):
 )
 @pytest.mark.usefixtures("kept", "new")
 def test_errors(run, folder, arguments, status, text):
+    (folder / "fit.json").write_text("{}")
     (folder / "empty.csv").write_text("")
     (folder / "short.csv").write_text("Subject,Dys\n308,1\n")
     before = {p.name: p.read_bytes() for p in folder.iterdir()}

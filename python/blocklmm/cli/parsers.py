@@ -21,7 +21,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the arguments, and end with status 2."""
-        self.exit(2, f"blocklmm: {message} (see {self.prog} --help)\n")
+        # the shell makes ~ a folder's name
+        is_word = message.startswith("unrecognized arguments: ") and ": -" not in message
+        hint = "; a formula stands in quotes, 'y ~ x + (x | g)'" if is_word else ""
+        self.exit(2, f"blocklmm: {message}{hint} (see {self.prog} --help)\n")
 
 
 def parser() -> Parser:
