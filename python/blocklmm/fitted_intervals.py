@@ -68,7 +68,7 @@ class FittedIntervals(FittedTests):
         intervals are rather too wide there. A correlation with an effect whose variance is
         estimated as zero has none (NaN). More of profiles in :meth:`LinearMixedFit.profile`.
         """
-        if isinstance(level, str):
+        if isinstance(level, str) and level.lower() in ("wald", "profile"):
             raise OptionError(f"level is a number: say method={level!r} for a method")
         method = method.lower() if isinstance(method, str) else method
         if method == "profile":
