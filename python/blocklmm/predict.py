@@ -13,7 +13,7 @@ import pandas as pd
 
 from . import reading
 from .errors import DataError, labels_phrase, rows_phrase
-from .frames import Frame
+from .frames import Categories, Frame
 from .growing_labels import GrowingLabels, MixedLabelsError
 from .labels import group_labels
 from .problem import Problem
@@ -179,9 +179,16 @@ def require_known(
         unseen = np.flatnonzero(groups[:, f] == -1)
         if len(unseen) == 0:
             continue
+        mixed = [
+            k
+            for k, part in enumerate(factor.names.parts(factor.slots[:1]))
+            if _is_number(part) != _holds_numbers(frame, factor.group[k])
+        ]
+        if may_be_new and not mixed:
+            continue
         labels = group_labels(frame, factor.group)
         slots = np.unique(np.asarray(labels.codes[unseen], dtype=np.int64) - labels.base)
-        instead = _written_otherwise(factor, labels.names.parts(slots))
+        instead = _written_otherwise(factor, labels.names.parts(slots), mixed)
         if not instead and may_be_new:
             continue
         if not instead:
@@ -198,13 +205,16 @@ def require_known(
         )
 
 
-def _written_otherwise(factor: GroupingFactor, found: list[pd.Index[Any]]) -> str:
+def _holds_numbers(frame: Frame, name: str) -> bool:
+    column = frame.grouping_column(name)
+    return not isinstance(column, Categories) or _is_number(column.levels)
+
+
+def _written_otherwise(factor: GroupingFactor, found: list[pd.Index[Any]], mixed: list[int]) -> str:
     """Say of which column the labels are numbers of the fit's texts, or texts of its numbers."""
-    for k, (name, new) in enumerate(zip(factor.group, found, strict=True)):
-        if _is_number(factor.names.parts(factor.slots[:1])[k]) == _is_number(new):
-            continue
-        known = factor.names.parts(factor.slots)[k]
-        unknown = new.astype(str)
+    for k in mixed:
+        name, known = factor.group[k], factor.names.parts(factor.slots)[k]
+        unknown = found[k].astype(str)
         unknown = unknown[~unknown.isin(known.astype(str))]
         numbers = pd.to_numeric(unknown.to_series(), errors="coerce").dropna()
         if numbers.isin(pd.to_numeric(known.to_series(), errors="coerce")).any():
