@@ -22,13 +22,18 @@ def test_names_of_others_are_not_ours(name):
 @pytest.mark.parametrize(
     "name",
     [
-        right.partition("(")[0]
+        right.partition("(")[0].partition(" ")[0]
         for right in other_names.ON_A_FIT.values()
         if not right.startswith(("bl.", "pickle"))
     ],
 )
 def test_what_stands_in_their_place_is_there(name):
     assert hasattr(FIT, name)
+
+
+def test_the_scale_of_statsmodels_is_a_variance():
+    with says(AttributeError, "'scale'; here it is sigma ** 2"):
+        FIT.scale  # noqa: B018
 
 
 @pytest.mark.parametrize("name", other_names.IN_THE_MODULE)

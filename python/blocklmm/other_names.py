@@ -27,7 +27,7 @@ ON_A_FIT = {
     "random_effects": "ranef()",
     "random_effects_cov": "ranef_cov()",
     "save": "pickle.dump, of a model with keep_data=True if its rows are wanted",
-    "scale": "sigma",
+    "scale": "sigma ** 2",
     "t_test": "contrast(L)",
     "to_pickle": "pickle.dump, of a model with keep_data=True if its rows are wanted",
     "vcov": "cov_params()",

@@ -111,6 +111,8 @@ def test_an_effect_that_stands_twice_is_refused():
         fit = bl.lmer("y ~ x + (x | g) + (0 + x | g)", {"y": y, "x": x, "g": g})
     with says(bl.DataError, "more than one", "'x'"):
         bl.plot.caterpillar(fit, term="x")
+    with says(bl.DataError, "no grouping factor 'x'", "'x' is a random effect"):
+        bl.plot.caterpillar(fit, "x")
     with says(bl.OptionError, "term is a name", "['x']"):
         bl.plot.caterpillar(fit, term=["x"])
 

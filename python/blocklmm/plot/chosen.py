@@ -46,7 +46,7 @@ def chosen_factor(fit: LinearMixedFit, factor: str | None) -> str:
     if factor not in known:
         effects = {str(name) for table in fit.ranef().values() for name in table.columns}
         is_effect = isinstance(factor, str) and factor in effects
-        hint = f" It is a random effect: term={factor!r}" if is_effect else ""
+        hint = f" {factor!r} is a random effect: it is no factor, but a term" if is_effect else ""
         raise DataError(
             f"there is no grouping factor {factor!r}.{did_you_mean(factor, known)} Factors are "
             f"{labels_phrase(known)}.{hint}"
